@@ -1,0 +1,222 @@
+"""The readings of a neuron's `step`.
+
+A neuron is written once, as a straight-line function over an `Arith`. `+` and `-` are Python's
+own; every other word of the vocabulary is a method here. What a step *is* depends on who reads it:
+
+    Real     float64 numpy: what the equation means
+    Fixed    chip integers, bit for bit: the definition of the integer program
+    Count    what one update of one neuron costs
+    Trace    a straight-line program, from which kernels and ONNX bodies are generated
+
+The trainable reading, `Surrogate`, lives beside the torch modules that need it
+(`neurodeploy.nn.surrogate`). This file needs numpy only: emitted bundles carry it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+ROUNDINGS = ("floor", "toward_zero", "nearest")
+OVERFLOWS = ("saturate", "wrap")
+
+
+class Arith(Protocol):
+    """The vocabulary of a step, besides `+` and `-`."""
+
+    def mul(self, coef: Any, value: Any) -> Any:
+        """Scale a state by a dimensionless coefficient."""
+
+    def write(self, value: Any) -> Any:
+        """Store a value in a state register."""
+
+    def spike(self, value: Any, threshold: Any, compare: str) -> Any:
+        """Fire where `value >= threshold`, or `>`, as `compare` says."""
+
+    def select(self, condition: Any, yes: Any, no: Any) -> Any:
+        """Return `yes` where the condition holds, else `no`."""
+
+
+def _fires(value: Any, threshold: Any, compare: str) -> Any:
+    return value >= threshold if compare == ">=" else value > threshold
+
+
+@dataclass(frozen=True)
+class Real:
+    """Exact reading: what the equation means."""
+
+    def mul(self, coef: Any, value: Any) -> Any:
+        """Multiply."""
+        return coef * value
+
+    def write(self, value: Any) -> Any:
+        """Keep the value: real registers have no edge."""
+        return value
+
+    def spike(self, value: Any, threshold: Any, compare: str) -> Any:
+        """Compare."""
+        return _fires(value, threshold, compare)
+
+    def select(self, condition: Any, yes: Any, no: Any) -> Any:
+        """Choose element by element."""
+        return np.where(condition, yes, no)
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Chip reading, bit exact: int64 in flight, `state_bits` at rest.
+
+    A product drops `coef_frac` bits by `rounding`: `floor`, `toward_zero` (sign and magnitude,
+    as Loihi's neuron models do), or `nearest` (ties up). A register either saturates at
+    +-(2**(state_bits - 1) - 1) or wraps in two's complement.
+    """
+
+    coef_frac: int
+    state_bits: int
+    rounding: str = "nearest"
+    overflow: str = "saturate"
+
+    def __post_init__(self) -> None:
+        if self.rounding not in ROUNDINGS or self.overflow not in OVERFLOWS:
+            raise ValueError(f"unknown rounding {self.rounding!r} or overflow {self.overflow!r}")
+
+    @property
+    def state_max(self) -> int:
+        """Largest magnitude that saturation keeps, and that quantization may use."""
+        return int(2 ** (self.state_bits - 1) - 1)
+
+    def mul(self, coef: Any, value: Any) -> Any:
+        """Multiply and drop `coef_frac` bits."""
+        product = np.asarray(coef, np.int64) * np.asarray(value, np.int64)
+        return self._drop(product, self.coef_frac)
+
+    def write(self, value: Any) -> Any:
+        """Store in the register."""
+        if self.overflow == "saturate":
+            return np.clip(value, -self.state_max, self.state_max)
+        half = 1 << (self.state_bits - 1)
+        return ((np.asarray(value, np.int64) + half) & ((1 << self.state_bits) - 1)) - half
+
+    def spike(self, value: Any, threshold: Any, compare: str) -> Any:
+        """Compare."""
+        return _fires(value, threshold, compare)
+
+    def select(self, condition: Any, yes: Any, no: Any) -> Any:
+        """Choose element by element."""
+        return np.where(condition, yes, no)
+
+    def shift(self, value: Any, bits: Any) -> Any:
+        """Bring an integer current to a state's scale: `value * 2**bits`, rounded if negative."""
+        left, right = np.maximum(bits, 0), np.maximum(-np.asarray(bits, np.int64), 0)
+        return self._drop(np.asarray(value, np.int64) << left, right)
+
+    def _drop(self, value: Any, bits: Any) -> Any:
+        if self.rounding == "floor":
+            return value >> bits
+        if self.rounding == "toward_zero":
+            return np.sign(value) * (np.abs(value) >> bits)
+        return (value + ((np.int64(1) << bits) >> 1)) >> bits
+
+
+COUNTED = ("mul", "add", "cmp", "select", "write")
+
+
+@dataclass
+class Count:
+    """Cost reading: run a step on `Tick`s and read off what one update costs."""
+
+    ops: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTED, 0))
+
+    def tick(self, op: str) -> Tick:
+        """Record one operation."""
+        self.ops[op] += 1
+        return Tick(self)
+
+    def mul(self, coef: Any, value: Any) -> Any:  # noqa: ARG002
+        """Count a multiply."""
+        return self.tick("mul")
+
+    def write(self, value: Any) -> Any:  # noqa: ARG002
+        """Count a register write; saturation is part of it."""
+        return self.tick("write")
+
+    def spike(self, value: Any, threshold: Any, compare: str) -> Any:  # noqa: ARG002
+        """Count a compare."""
+        return self.tick("cmp")
+
+    def select(self, condition: Any, yes: Any, no: Any) -> Any:  # noqa: ARG002
+        """Count a choice."""
+        return self.tick("select")
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A value that only knows how to be counted."""
+
+    count: Count
+
+    def __add__(self, other: object) -> Tick:
+        return self.count.tick("add")
+
+    __sub__ = __radd__ = __rsub__ = __add__
+
+
+@dataclass(frozen=True)
+class Instr:
+    """One instruction of a traced step: `out = op(*args)`; arguments are names or literals."""
+
+    out: str
+    op: str
+    args: tuple[str, ...]
+
+
+@dataclass
+class Trace:
+    """Recording reading: run a step on `Sym`s and keep what it did."""
+
+    instrs: list[Instr] = field(default_factory=list)
+
+    def emit(self, op: str, *args: Any) -> Sym:
+        """Record one instruction and return its result."""
+        names = tuple(arg.name if isinstance(arg, Sym) else repr(arg) for arg in args)
+        out = f"t{len(self.instrs)}"
+        self.instrs.append(Instr(out, op, names))
+        return Sym(self, out)
+
+    def mul(self, coef: Any, value: Any) -> Sym:
+        """Record a multiply."""
+        return self.emit("mul", coef, value)
+
+    def write(self, value: Any) -> Sym:
+        """Record a register write."""
+        return self.emit("write", value)
+
+    def spike(self, value: Any, threshold: Any, compare: str) -> Sym:
+        """Record a compare."""
+        return self.emit("ge" if compare == ">=" else "gt", value, threshold)
+
+    def select(self, condition: Any, yes: Any, no: Any) -> Sym:
+        """Record a choice."""
+        return self.emit("select", condition, yes, no)
+
+
+@dataclass(frozen=True)
+class Sym:
+    """A value that only knows its name."""
+
+    trace: Trace
+    name: str
+
+    def __add__(self, other: Any) -> Sym:
+        return self.trace.emit("add", self, other)
+
+    def __sub__(self, other: Any) -> Sym:
+        return self.trace.emit("sub", self, other)
+
+    def __radd__(self, other: Any) -> Sym:
+        return self.trace.emit("add", other, self)
+
+    def __rsub__(self, other: Any) -> Sym:
+        return self.trace.emit("sub", other, self)

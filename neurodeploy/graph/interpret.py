@@ -1,0 +1,154 @@
+"""What a graph means, in float64.
+
+`interpret` is the reference for every pass. Neurons run through kernels compiled from their
+`step`; `compiled=False` runs the `Real` reading itself, step by step: the two are equal to the
+last bit, and a test holds them to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, overload
+
+import numpy as np
+
+from neurodeploy.arith import Real
+from neurodeploy.errors import InputError
+from neurodeploy.graph.ir import (
+    Add,
+    Affine,
+    Array,
+    BatchNorm,
+    Concat,
+    Graph,
+    Input,
+    Linear,
+    Neurons,
+    Node,
+    Population,
+    Reduce,
+)
+from neurodeploy.kernels import real_kernel, share
+
+
+@overload
+def interpret(graph: Graph, x: Any, record: tuple[()] = (), *, compiled: bool = True) -> Array: ...
+
+
+@overload
+def interpret(
+    graph: Graph, x: Any, record: Collection[str], *, compiled: bool = True
+) -> tuple[Array, dict[str, Array]]: ...
+
+
+def interpret(
+    graph: Graph, x: Any, record: Collection[str] = (), *, compiled: bool = True
+) -> Array | tuple[Array, dict[str, Array]]:
+    """Run `graph` on x [T, B, C]; return its output [B, N], or [T, B, N] without a readout.
+
+    With `record`, names of nodes, return also their outputs by name. Raises InputError E106 if x
+    does not have the shape the graph reads.
+    """
+    output, kept, _ = run(graph, x, record, compiled=compiled)
+    return (output, kept) if record else output
+
+
+def run(
+    graph: Graph, x: Any, record: Collection[str] = (), *, compiled: bool = True
+) -> tuple[Array, dict[str, Array], dict[str, Array]]:
+    """Run `graph`; return its output, the recorded outputs, and the membranes of recorded nodes.
+
+    A membrane [T, B, N] is what each spike was decided on: the folded or unfolded state that is
+    compared with the threshold, before reset.
+    """
+    x = checked_input(graph, x)
+    values: dict[str, Array] = {}
+    membranes: dict[str, Array] = {}
+    last_use = {name: node.name for node in graph for name in node.inputs}
+    kept: dict[str, Array] = {}
+    for node in graph:
+        inputs = [x] if isinstance(node.op, Input) else [values[name] for name in node.inputs]
+        probe = node.name in record
+        values[node.name], membrane = _evaluate(node, inputs, probe=probe, compiled=compiled)
+        if probe:
+            kept[node.name] = values[node.name]
+            if membrane is not None:
+                membranes[node.name] = membrane
+        for name in set(node.inputs):
+            if last_use[name] == node.name and name != graph.output:
+                del values[name]
+    return values[graph.output], kept, membranes
+
+
+def checked_input(graph: Graph, x: Any) -> Array:
+    """Return x as float64 [T, B, C]; raise InputError E106 if the graph cannot read it."""
+    data = np.asarray(x, np.float64)
+    op = graph.input.op
+    width = op.width if isinstance(op, Input) else 0
+    if data.ndim != 3 or data.shape[2] != width or data.shape[0] < 1:
+        raise InputError(
+            "E106",
+            f"input has shape {data.shape}",
+            fix=f"give x [T, B, {width}]: steps, samples, channels",
+        )
+    if not np.all(np.isfinite(data)):
+        raise InputError("E106", "input has NaN or infinite values", fix="clean the data")
+    return data
+
+
+def _evaluate(
+    node: Node, inputs: Sequence[Array], *, probe: bool, compiled: bool
+) -> tuple[Array, Array | None]:
+    op = node.op
+    if isinstance(op, Neurons | Population):
+        return _neurons(op, inputs[0], probe=probe, compiled=compiled)
+    return _STATELESS[type(op)](op, inputs), None
+
+
+_STATELESS: dict[type, Callable[[Any, Sequence[Array]], Array]] = {
+    Input: lambda op, v: v[0],
+    Linear: lambda op, v: v[0] @ op.weight.T + op.bias,
+    Affine: lambda op, v: v[0] * op.gain + op.bias,
+    BatchNorm: lambda op, v: op.gamma * (v[0] - op.mean) / np.sqrt(op.var + op.eps) + op.beta,
+    Add: lambda op, v: sum(v[1:], start=v[0]),
+    Concat: lambda op, v: np.concatenate(v, axis=-1),
+    Reduce: lambda op, v: _reduce(op, v[0] + op.bias),
+}
+
+
+def _reduce(op: Reduce, x: Array) -> Array:
+    if op.kind == "mean":
+        return np.asarray(x.mean(axis=0))
+    return np.asarray(x.sum(axis=0)) if op.kind == "sum" else x[-1]
+
+
+def _neurons(
+    op: Neurons | Population, x: Array, *, probe: bool, compiled: bool
+) -> tuple[Array, Array | None]:
+    spec, width = op.model, x.shape[2]
+    if isinstance(op, Neurons):
+        coefs = spec.fold(spec.params(**op.params), op.options, np)
+        drive = x * op.gain + op.bias
+    else:
+        coefs = spec.coefs(**op.coefs)
+        drive = x * op.sign + op.bias
+    table = np.array([np.broadcast_to(value, width) for value in coefs], np.float64)
+    state = np.zeros((len(spec.state._fields), x.shape[1], width))
+    out, membrane = np.empty_like(drive), np.empty_like(drive if probe else drive[:0])
+    if compiled:
+        kernel = real_kernel(spec.name, tuple(sorted(op.options.items())), probe=probe)
+        args = (np.ascontiguousarray(drive), table, state, out, membrane, op.reverse)
+        share(kernel, *args, samples=x.shape[1], work=x.size)
+    else:
+        _by_step(op, drive, table, state, out)
+    return out * op.amplitude, membrane if probe and compiled else None
+
+
+def _by_step(
+    op: Neurons | Population, drive: Array, table: Array, state: Array, out: Array
+) -> None:
+    spec, o = op.model, Real()
+    coefs, z = spec.coefs(*table), spec.state(*state)
+    steps = range(len(drive))
+    for t in reversed(steps) if op.reverse else steps:
+        out[t], z = spec.step(o, coefs, z, drive[t], op.options)

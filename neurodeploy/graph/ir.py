@@ -1,0 +1,260 @@
+"""The float graph: what the user trained.
+
+Every node maps a sequence [T, B, width of its inputs] to a sequence [T, B, width]; only `Reduce`
+drops the time axis. Nothing here knows about files, frameworks, integers or chips. Arrays are
+float64; those of a float32 model hold exactly the values that were trained.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neurodeploy.errors import InputError
+from neurodeploy.neurons import SPECS, NeuronSpec
+
+Array = npt.NDArray[np.float64]
+
+REDUCTIONS = ("mean", "sum", "last")
+_NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
+
+
+def vector(value: Any, width: int) -> Array:
+    """Return `value`, a scalar or [width], as a float64 array [width]."""
+    return np.array(np.broadcast_to(np.asarray(value, np.float64), (width,)))
+
+
+@dataclass(frozen=True, eq=False)
+class Op:
+    """An operation."""
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, np.ndarray):
+                object.__setattr__(self, item.name, value.astype(np.float64))
+
+
+@dataclass(frozen=True, eq=False)
+class Input(Op):
+    """What comes from outside: real numbers, or spikes (0 and 1) where `spiking`."""
+
+    width: int
+    spiking: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Linear(Op):
+    """y = weight @ x + bias. weight [out, in], bias [out] (zeros if there is none)."""
+
+    weight: Array
+    bias: Array
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.weight.ndim != 2 or self.bias.shape != self.weight.shape[:1]:
+            raise InputError(
+                "E107",
+                f"a Linear has weight {self.weight.shape} and bias {self.bias.shape}",
+                fix="a weight is [out, in] and its bias [out]",
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Affine(Op):
+    """y = gain * x + bias, channel by channel; both [width]."""
+
+    gain: Array
+    bias: Array
+
+
+@dataclass(frozen=True, eq=False)
+class BatchNorm(Op):
+    """y = gamma (x - mean) / sqrt(var + eps) + beta, channel by channel; all [width]."""
+
+    gamma: Array
+    beta: Array
+    mean: Array
+    var: Array
+    eps: float
+
+
+@dataclass(frozen=True, eq=False)
+class Neurons(Op):
+    """Neurons of one model with trained parameters, driven by `gain * x + bias`.
+
+    The output is `amplitude` times the spikes (or times the membrane, where the model does not
+    spike). `reverse`: the neurons run from the last step to the first; the output is in the
+    order of the input.
+    """
+
+    spec: str
+    options: Mapping[str, Any]
+    params: Mapping[str, Array]  #: each [width]
+    gain: Array
+    bias: Array
+    amplitude: float = 1.0
+    reverse: bool = False
+
+    @property
+    def model(self) -> NeuronSpec:
+        """The neuron model."""
+        return SPECS[self.spec]
+
+
+@dataclass(frozen=True, eq=False)
+class Population(Op):
+    """Neurons after folding: driven by `sign * x + bias`, on the scale of x.
+
+    `unit` [width] is the published membrane per unit of folded state.
+    """
+
+    spec: str
+    options: Mapping[str, Any]
+    coefs: Mapping[str, Array]  #: each [width]
+    sign: Array  #: -1, 0 or 1
+    bias: Array
+    unit: Array
+    amplitude: float = 1.0
+    reverse: bool = False
+
+    @property
+    def model(self) -> NeuronSpec:
+        """The neuron model."""
+        return SPECS[self.spec]
+
+
+@dataclass(frozen=True, eq=False)
+class Add(Op):
+    """The sum of its inputs: a membrane residual stream."""
+
+
+@dataclass(frozen=True, eq=False)
+class Concat(Op):
+    """The channels of its inputs, one after the other."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reduce(Op):
+    """The mean, the sum or the last of x[t] + bias over time; bias [width]."""
+
+    kind: str
+    bias: Array
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.kind not in REDUCTIONS:
+            raise InputError("E107", f"unknown reduction {self.kind!r}", fix=f"use {REDUCTIONS}")
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """A named operation and the names it reads."""
+
+    name: str
+    op: Op
+    inputs: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise InputError(
+                "E107",
+                f"{self.name!r} is not a node name",
+                fix="use letters, digits and _, with single dots between parts",
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Range:
+    """What calibration saw at a node; arrays [width], on the scale of the node's output.
+
+    `peak` is the largest magnitude of a population's membrane, on the scale of its folded state
+    (zeros elsewhere). `whole`: all values were whole numbers.
+    """
+
+    low: Array
+    high: Array
+    peak: Array
+    whole: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """Nodes in execution order. Passes return new graphs; nothing is changed in place."""
+
+    nodes: tuple[Node, ...]
+    output: str
+    ranges: Mapping[str, Range] = field(default_factory=dict)
+    calibration: str = "none"  #: what the ranges come from
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self.nodes)
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def __getitem__(self, name: str) -> Node:
+        return self._index[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._index
+
+    @cached_property
+    def _index(self) -> dict[str, Node]:
+        return {node.name: node for node in self.nodes}
+
+    @property
+    def input(self) -> Node:
+        """The one Input node."""
+        return next(node for node in self.nodes if isinstance(node.op, Input))
+
+    def readers(self, name: str) -> tuple[Node, ...]:
+        """Return the nodes that read `name`."""
+        return tuple(node for node in self.nodes if name in node.inputs)
+
+    def replace(self, name: str, op: Op) -> Graph:
+        """Return the graph with another operation at node `name`."""
+        nodes = (replace(node, op=op) if node.name == name else node for node in self)
+        return replace(self, nodes=tuple(nodes))
+
+    @cached_property
+    def widths(self) -> dict[str, int]:
+        """The number of channels of every node."""
+        found: dict[str, int] = {}
+        for node in self.nodes:
+            found[node.name] = _width(node.op, [found[name] for name in node.inputs])
+        return found
+
+
+def _width(op: Op, inputs: list[int]) -> int:
+    if isinstance(op, Input):
+        return op.width
+    if isinstance(op, Linear):
+        return int(op.weight.shape[0])
+    if isinstance(op, Concat):
+        return sum(inputs)
+    return inputs[0]
+
+
+def identical(a: Graph, b: Graph) -> bool:
+    """Say whether two graphs have the same nodes, wiring and, bit for bit, constants."""
+    return a.output == b.output and [_plain(n) for n in a] == [_plain(n) for n in b]
+
+
+def _plain(node: Node) -> Any:
+    values = {item.name: _value(getattr(node.op, item.name)) for item in fields(node.op)}
+    return node.name, type(node.op).__name__, node.inputs, values
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.shape, value.tobytes()
+    if isinstance(value, Mapping):
+        return {key: _value(item) for key, item in sorted(value.items())}
+    return value

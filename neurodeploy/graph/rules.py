@@ -1,0 +1,121 @@
+"""What must hold for every graph, between any two passes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.errors import InputError, NeurodeployError, together
+from neurodeploy.graph.ir import (
+    Add,
+    Affine,
+    BatchNorm,
+    Concat,
+    Graph,
+    Input,
+    Linear,
+    Neurons,
+    Node,
+    Op,
+    Population,
+    Reduce,
+)
+
+_INPUTS = {Input: (0, 0), Add: (2, None), Concat: (2, None)}
+
+
+def check(graph: Graph) -> Graph:
+    """Return `graph`, or raise every broken rule at once (InputError E105, E107)."""
+    problems = list(_wiring(graph)) or [p for node in graph for p in _node(graph, node)]
+    if problems:
+        raise together(problems)
+    return graph
+
+
+def _wiring(graph: Graph) -> Iterator[NeurodeployError]:
+    seen: set[str] = set()
+    for node in graph:
+        if node.name in seen:
+            yield InputError("E107", "two nodes have the same name", where=f'node "{node.name}"')
+        for name in node.inputs:
+            if name not in seen:
+                yield InputError(
+                    "E107",
+                    f"{name!r} is read before it is computed, or does not exist",
+                    where=f'node "{node.name}"',
+                    fix="loops are not supported yet; order nodes so that inputs come first",
+                )
+        seen.add(node.name)
+        low, high = _INPUTS.get(type(node.op), (1, 1))
+        if len(node.inputs) < low or (high is not None and len(node.inputs) > high):
+            yield InputError(
+                "E107",
+                f"{type(node.op).__name__} reads {len(node.inputs)} nodes",
+                where=f'node "{node.name}"',
+                fix=f"it reads {low}" + ("" if high == low else " or more"),
+            )
+    if graph.output not in seen:
+        yield InputError("E107", f"the output {graph.output!r} does not exist")
+    if sum(isinstance(node.op, Input) for node in graph) != 1:
+        yield InputError("E107", "a graph has exactly one input", fix="merge or split the model")
+
+
+def _node(graph: Graph, node: Node) -> Iterator[NeurodeployError]:
+    where = f'node "{node.name}"'
+    widths = [graph.widths[name] for name in node.inputs]
+    if isinstance(node.op, Add) and len(set(widths)) > 1:
+        yield InputError("E107", f"cannot add widths {widths}", where=where)
+    if isinstance(node.op, Linear) and widths[0] != node.op.weight.shape[1]:
+        yield InputError(
+            "E107",
+            f"weight has {node.op.weight.shape[1]} columns, its input {widths[0]} channels",
+            where=where,
+        )
+    for key, value in _arrays(node.op):
+        if not np.all(np.isfinite(value)):
+            yield InputError(
+                "E105",
+                f"{key} has {np.count_nonzero(~np.isfinite(value))} NaN or infinite values",
+                where=where,
+                fix="train again, or restore an earlier checkpoint",
+            )
+        elif not isinstance(node.op, Linear) and value.shape != (graph.widths[node.name],):
+            yield InputError(
+                "E107", f"{key} has shape {value.shape}, not {(widths[0],)}", where=where
+            )
+    for source in node.inputs:
+        if isinstance(graph[source].op, Reduce) and not isinstance(node.op, (Linear, Affine)):
+            yield InputError(
+                "E107",
+                f"{type(node.op).__name__} follows a readout over time",
+                where=where,
+                fix="only Linear and scaling layers may follow a readout",
+            )
+    if isinstance(node.op, BatchNorm) and np.any(node.op.var + node.op.eps <= 0):
+        yield InputError("E105", "variance + eps must be > 0", where=where)
+    if isinstance(node.op, Neurons):
+        yield from _parameters(node.op, where)
+    if isinstance(node.op, Population) and not np.all(np.isin(node.op.sign, (-1, 0, 1))):
+        yield InputError("E107", "signs are -1, 0 or 1", where=where)
+
+
+def _parameters(op: Neurons, where: str) -> Iterator[NeurodeployError]:
+    if set(op.params) != set(op.model.params._fields):
+        yield InputError("E107", f"{op.spec} has parameters {op.model.params._fields}", where=where)
+        return
+    values = op.model.params(**op.params)
+    if all(np.all(np.isfinite(value)) for value in values):
+        for wrong in op.model.check(values, op.options):
+            yield InputError("E105", f"{op.spec}: {wrong}", where=where, fix="see its parameters")
+
+
+def _arrays(op: Op) -> Iterator[tuple[str, Any]]:
+    for item in fields(op):
+        value = getattr(op, item.name)
+        if isinstance(value, np.ndarray):
+            yield item.name, value
+        elif isinstance(value, Mapping):
+            yield from ((k, v) for k, v in value.items() if isinstance(v, np.ndarray))

@@ -1,0 +1,119 @@
+"""Assemble compiled kernels from traced steps.
+
+Two families, both derived from the one `step` of a neuron: `fixed_kernel` (chip integers, for the
+simulator) and `real_kernel` (float64, for the interpreter); `train.py` makes those for training. A
+kernel runs the samples `first` to `last` of its arrays, time inside, channels innermost;
+`threads.share` spreads the samples over threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from neurodeploy.arith import Fixed
+from neurodeploy.kernels.cache import load
+from neurodeploy.kernels.source import drop, fixed_lines, real_lines
+from neurodeploy.neurons import SPECS, Traced
+
+Kernel = Callable[..., None]
+Options = tuple[tuple[str, Any], ...]
+
+_HEAD = "import numpy as np\nfrom numba import njit\n"
+_JIT = "@njit(cache=True, nogil=True)"
+
+
+def _traced(name: str, options: Options) -> Traced:
+    return SPECS[name].traced(dict(options))
+
+
+def _lines(lines: list[str], depth: int) -> str:
+    return "\n".join("    " * depth + line for line in lines)
+
+
+def _rows(prefix: str, names: tuple[str, ...], source: str, index: str = "") -> list[str]:
+    return [f"{prefix}_{name} = {source}[{i}{index}]" for i, name in enumerate(names)]
+
+
+def _reads(step: Traced, extra: tuple[str, ...] = ()) -> list[str]:
+    lines = [f"k_{n} = K_{n}[n]" for n in (*step.coefs, *extra)]
+    return lines + [f"z_{n} = Z_{n}[n]" for n in step.states]
+
+
+def _writes(step: Traced) -> list[str]:
+    return [f"Z_{n}[n] = {v}" for n, v in zip(step.states, step.next_states, strict=True)]
+
+
+@cache
+def fixed_kernel(name: str, options: Options, fixed: Fixed) -> Kernel:
+    """Return `run(current, k, left, right, bias, z, out, overflows, reverse, first, last)`.
+
+    current int32 [B, T, N]; k int64 [coefs, N]; left, right (shifts to the state's scale) and
+    bias int64 [N]; z int64 [states, B, N], updated; out [B, T, N], written; overflows int64 [B],
+    added to; reverse: run from the last step to the first.
+    """
+    step = _traced(name, options)
+    return load(
+        f"""{_HEAD}
+ONE = np.int64(1)
+
+
+{_JIT}
+def run(current, k, left, right, bias, z, out, overflows, reverse, first, last):
+    steps, width = current.shape[1:]
+    for b in range(first, last):
+{_lines(_rows("K", step.coefs, "k"), 2)}
+{_lines(_rows("Z", step.states, "z", ", b"), 2)}
+        total = np.int64(0)
+        for i in range(steps):
+            t = steps - 1 - i if reverse else i
+            row = current[b, t]
+            spikes = out[b, t]
+            for n in range(width):
+                over = np.int64(0)
+                wide = np.int64(row[n]) << left[n]
+                x = {drop("wide", fixed, "right[n]")} + bias[n]
+{_lines(_reads(step), 4)}
+{_lines(fixed_lines(step, fixed), 4)}
+{_lines(_writes(step), 4)}
+                spikes[n] = {step.out}
+                total += over
+        overflows[b] += total
+"""
+    ).run  # type: ignore[no-any-return]
+
+
+@cache
+def real_kernel(name: str, options: Options, *, probe: bool = False) -> Kernel:
+    """Return `run(x, k, z, out, margins, reverse, first, last)`, equal to the `Real` reading bit for bit.
+
+    x float64 [T, B, N]; k float64 [coefs, N]; z float64 [states, B, N], updated; out float64
+    [T, B, N], written; margins likewise, written with `probe`: what a spike compares with its
+    threshold, or the output of a neuron that does not spike.
+    """
+    step = _traced(name, options)
+    compared = [i.args[0] for i in step.instrs if i.op in ("ge", "gt")] or [step.out]
+    note = [f"margins[t, b, n] = {compared[0]}"] if probe else []
+    return load(
+        f"""{_HEAD}
+
+{_JIT}
+def run(inputs, k, z, out, margins, reverse, first, last):
+    steps, _, width = inputs.shape
+    for b in range(first, last):
+{_lines(_rows("K", step.coefs, "k"), 2)}
+{_lines(_rows("Z", step.states, "z", ", b"), 2)}
+        for i in range(steps):
+            t = steps - 1 - i if reverse else i
+            row = inputs[t, b]
+            spikes = out[t, b]
+            for n in range(width):
+                x = row[n]
+{_lines(_reads(step), 4)}
+{_lines(real_lines(step), 4)}
+{_lines(_writes(step), 4)}
+                spikes[n] = {step.out}
+{_lines(note, 4)}
+"""
+    ).run  # type: ignore[no-any-return]

@@ -1,0 +1,144 @@
+"""Write a traced step as lines of Python that numba compiles.
+
+The same instructions give three bodies: integers exactly as `Fixed` computes them, floats in the
+very order `Real` computes them (so results are equal to the last bit: numba does not contract or
+reorder), and the reverse-mode adjoint for training.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from neurodeploy.arith import Fixed, Instr
+from neurodeploy.neurons import Traced
+
+_BINARY = {"add": "+", "sub": "-"}
+_COMPARE = {"ge": ">=", "gt": ">"}
+
+
+def real_lines(step: Traced) -> list[str]:
+    """Return the float body: one assignment per instruction."""
+    return [f"{i.out} = {_real(i)}" for i in step.instrs]
+
+
+def _real(i: Instr) -> str:
+    a = i.args
+    if i.op in _BINARY:
+        return f"{a[0]} {_BINARY[i.op]} {a[1]}"
+    if i.op == "mul":
+        return f"{a[0]} * {a[1]}"
+    if i.op == "write":
+        return a[0]
+    if i.op in _COMPARE:
+        return f"{a[0]} {_COMPARE[i.op]} {a[1]}"
+    if i.op == "select":
+        return f"({a[1]} if {a[0]} else {a[2]})"
+    raise KeyError(i.op)
+
+
+def fixed_lines(step: Traced, fixed: Fixed) -> list[str]:
+    """Return the integer body; `over` counts register writes that did not fit."""
+    lines: list[str] = []
+    for i in step.instrs:
+        if i.op == "mul":
+            lines += [
+                f"{i.out} = {drop(f'({i.args[0]} * {i.args[1]})', fixed, fixed.coef_frac)}"
+            ]
+        elif i.op == "write":
+            lines += [
+                f"{i.out} = {_register(i.args[0], fixed)}",
+                f"over += {i.out} != {i.args[0]}",
+            ]
+        else:
+            lines += [f"{i.out} = {_real(i)}"]
+    return lines
+
+
+def drop(value: str, fixed: Fixed, bits: int | str) -> str:
+    """Return the expression that drops `bits` bits of `value` by the rounding of `fixed`."""
+    if fixed.rounding == "floor":
+        return f"({value} >> {bits})"
+    if fixed.rounding == "toward_zero":
+        return f"(({value} + (({value} >> 63) & ((ONE << {bits}) - 1))) >> {bits})"
+    return f"(({value} + ((ONE << {bits}) >> 1)) >> {bits})"
+
+
+def _register(value: str, fixed: Fixed) -> str:
+    if fixed.overflow == "saturate":
+        return f"min(max({value}, {-fixed.state_max}), {fixed.state_max})"
+    half = 1 << (fixed.state_bits - 1)
+    return f"((({value} + {half}) & {(1 << fixed.state_bits) - 1}) - {half})"
+
+
+@dataclass(frozen=True)
+class Adjoint:
+    """The reverse of a step: `lines` to run after the float body, and where results stand.
+
+    `coefs` are those of the step, in order, and then the unit.
+    """
+
+    lines: tuple[str, ...]
+    coefs: tuple[str, ...]
+    states: tuple[str, ...]
+    x: str
+
+
+def adjoint_lines(step: Traced) -> Adjoint:
+    """Differentiate a traced step in reverse.
+
+    Expects `g_out` (gradient of the output), `n_<field>` (gradients of the next state), `k_unit`
+    (membrane per unit of folded state, `NeuronSpec.unit`), and a function `slope_at(m, a)`, the
+    derivative of a spike by the margin m = unit (v - threshold) at steepness a, in the float type
+    `kind`, with `ZERO` its zero. Measuring the margin in the
+    model's own membrane, with the gradient of the unit included, makes folded training exactly
+    the unfolded one. Selects pass the gradient to the value chosen, and, through the spike, to
+    the condition: nothing is detached.
+    """
+    grads: dict[str, list[str]] = {}
+
+    def flow(name: str, term: str) -> None:
+        if name.startswith(("t", "k_", "z_", "x")):
+            grads.setdefault(name, []).append(term)
+
+    flow(step.out, "g_out")
+    for field, name in zip(step.states, step.next_states, strict=True):
+        flow(name, f"n_{field}")
+    lines: list[str] = []
+    for i in reversed(step.instrs):
+        terms = grads.pop(i.out, None)
+        if terms is None:
+            continue
+        g = f"g_{i.out}"
+        lines.append(f"{g} = {' + '.join(terms)}")
+        a = i.args
+        if i.op in _BINARY:
+            flow(a[0], g)
+            flow(a[1], g if i.op == "add" else f"-{g}")
+        elif i.op == "mul":
+            flow(a[0], f"{g} * {a[1]}")
+            flow(a[1], f"{g} * {a[0]}")
+        elif i.op == "write":
+            flow(a[0], g)
+        elif i.op in _COMPARE:
+            gap, slope = f"m_{i.out}", f"d_{i.out}"
+            lines.append(f"{gap} = {a[0]} - {a[1]}")
+            lines.append(f"{slope} = {g} * slope_at(k_unit * {gap}, a)")
+            flow(a[0], f"{slope} * k_unit")
+            flow(a[1], f"-{slope} * k_unit")
+            flow("k_unit", f"{slope} * {gap}")
+        elif i.op == "select":
+            flow(a[0], f"{g} * ({a[1]} - {a[2]})")
+            flow(a[1], f"({g} if {a[0]} else ZERO)")
+            flow(a[2], f"(ZERO if {a[0]} else {g})")
+        else:
+            raise KeyError(i.op)
+
+    def total(name: str) -> str:
+        return " + ".join(grads.get(name, ["ZERO"]))
+
+    return Adjoint(
+        lines=tuple(lines),
+        coefs=tuple(total(f"k_{name}") for name in (*step.coefs, "unit")),
+        states=tuple(total(f"z_{name}") for name in step.states),
+        x=total("x"),
+    )

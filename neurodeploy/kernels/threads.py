@@ -1,0 +1,49 @@
+"""Spread the samples of a batch over threads. Kernels release the interpreter lock."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any
+
+_SMALL = 20_000  # element updates below which starting threads costs more than it saves
+
+
+def thread_count() -> int:
+    """Return $NEURODEPLOY_THREADS, or the number of processors this process may use."""
+    named = os.environ.get("NEURODEPLOY_THREADS")
+    if named:
+        return max(1, int(named))
+    allowed = getattr(os, "sched_getaffinity", None)  # Linux
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="neurodeploy")
+
+
+if hasattr(os, "register_at_fork"):  # a child inherits the pool without its threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)
+
+
+def share(
+    kernel: Callable[..., None], *args: Any, samples: int, work: int, threads: int = 0
+) -> None:
+    """Call `kernel(*args, first, last)` for parts of `samples`, `work` element updates in all.
+
+    On at most `threads` threads, and never more than `thread_count()`; 0 means no other bound.
+    """
+    parts = min(threads or samples, thread_count(), samples)
+    if parts <= 1 or work < _SMALL:
+        kernel(*args, 0, samples)
+        return
+    edges = [samples * i // parts for i in range(parts + 1)]
+    jobs = [
+        _pool(parts).submit(kernel, *args, first, last)
+        for first, last in zip(edges, edges[1:], strict=False)
+    ]
+    for job in jobs:
+        job.result()

@@ -1,0 +1,152 @@
+"""Compiled forward and exact backward of a neuron through time, for training.
+
+A step is the same for every sample and channel, so a batch [T, B, N] is run as T rows of B x N
+independent *lanes*. A block of lanes goes through all steps before the next block starts: its
+states and constants stay in the nearest cache, and rows are read and written in order. Of the
+states only every `STRIDE`-th is kept; the backward pass steps forward again from there.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+from neurodeploy.kernels.cache import load
+from neurodeploy.kernels.source import adjoint_lines, real_lines
+from neurodeploy.kernels.surrogates import HALF_PI, SURROGATES
+from neurodeploy.neurons import SPECS
+
+Kernel = Callable[..., None]
+
+STRIDE = 16  # steps from one kept state to the next
+BLOCK = 1024  # lanes that run together
+EXTRA = ("unit", "amplitude")  # rows of `k` after the coefficients of the step
+
+
+@cache
+def train_kernels(
+    name: str, options: tuple[tuple[str, Any], ...], surrogate: str, dtype: str
+) -> tuple[Kernel, Kernel]:
+    """Return `forward` and `backward` over arrays of `dtype` ("float32" or "float64").
+
+    forward(inputs, k, z, out, saved, reverse, first, last): inputs, out [T, L]; k [coefs + 2, L],
+    the last rows being the membrane's unit (`NeuronSpec.unit`) and the amplitude, a factor of the
+    output; z [states, L], updated; saved [states, ceil(T / STRIDE), L], written. Runs the lanes
+    `first` to `last`; `reverse`: from the last step to the first.
+
+    backward(g_outs, inputs, k, saved, a, g_z, g_inputs, g_k, reverse, first, last): a, the
+    steepness of the surrogate, of type `dtype`; g_z [states, L], the gradient of the final state,
+    turned into that of the initial one; g_inputs [T, L], written; g_k, like k, added to.
+    """
+    step = SPECS[name].traced(dict(options))
+    back = adjoint_lines(step)
+    states, coefs = step.states, (*step.coefs, *EXTRA)
+    sums = zip(coefs, (*back.coefs, f"g_row[n] * kind({step.out})"), strict=True)
+    body = [f"k_{n} = K_{n}[n]" for n in coefs]
+    body += [f"z_{n} = Z_{n}[n]" for n in states]
+    body += real_lines(step)
+    after = list(zip(states, step.next_states, strict=True))
+    module = load(
+        f"""import numpy as np
+from numba import njit
+
+kind = np.{dtype}
+ZERO = kind(0)
+HALF_PI = kind({HALF_PI!r})
+
+
+@njit(inline="always")
+{_typed(SURROGATES[surrogate], "slope_at")}
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def forward(inputs, k, z, out, saved, reverse, first, last):
+    steps = inputs.shape[0]
+    for lane in range(first, last, {BLOCK}):
+        stop = min(lane + {BLOCK}, last)
+{_at(2, _rows("K", coefs, "k", "lane:stop"))}
+{_at(2, _rows("Z", states, "z", "lane:stop"))}
+        for i in range(steps):
+            t = steps - 1 - i if reverse else i
+            x_row = inputs[t, lane:stop]
+            out_row = out[t, lane:stop]
+            if i % {STRIDE} == 0:
+                part = i // {STRIDE}
+{_at(4, [f"saved[{i}, part, lane:stop] = Z_{n}" for i, n in enumerate(states)])}
+            for n in range(stop - lane):
+                x = x_row[n]
+{_at(4, body)}
+{_at(4, [f"Z_{n}[n] = {value}" for n, value in after])}
+                out_row[n] = kind({step.out}) * k_amplitude
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def backward(g_outs, inputs, k, saved, a, g_z, g_inputs, g_k, reverse, first, last):
+    steps = inputs.shape[0]
+    kept = np.empty(({len(states)}, {STRIDE}, {BLOCK}), kind)
+    for lane in range(first, last, {BLOCK}):
+        stop = min(lane + {BLOCK}, last)
+        size = stop - lane
+{_at(2, _rows("K", coefs, "k", "lane:stop"))}
+{_at(2, _rows("G", states, "g_z", "lane:stop"))}
+{_at(2, _rows("S", coefs, "g_k", "lane:stop"))}
+        for part in range((steps - 1) // {STRIDE}, -1, -1):
+            begin = part * {STRIDE}
+            count = min({STRIDE}, steps - begin)
+{_at(3, [f"kept[{i}, 0, :size] = saved[{i}, part, lane:stop]" for i, _ in enumerate(states)])}
+            for j in range(count - 1):
+                t = steps - 1 - begin - j if reverse else begin + j
+                x_row = inputs[t, lane:stop]
+{_at(4, _rows("Z", states, "kept", "j, :size"))}
+{_at(4, _rows("A", states, "kept", "j + 1, :size"))}
+                for n in range(size):
+                    x = x_row[n]
+{_at(5, body)}
+{_at(5, [f"A_{n}[n] = {value}" for n, value in after])}
+            for j in range(count - 1, -1, -1):
+                t = steps - 1 - begin - j if reverse else begin + j
+                x_row = inputs[t, lane:stop]
+                g_row = g_outs[t, lane:stop]
+                g_x = g_inputs[t, lane:stop]
+{_at(4, _rows("Z", states, "kept", "j, :size"))}
+                for n in range(size):
+                    x = x_row[n]
+{_at(5, body)}
+                    g_out = g_row[n] * k_amplitude
+{_at(5, [f"n_{n} = G_{n}[n]" for n in states])}
+{_at(5, back.lines)}
+                    g_x[n] = {back.x}
+{_at(5, [f"G_{n}[n] = {value}" for n, value in zip(states, back.states, strict=True)])}
+{_at(5, [f"S_{n}[n] += {value}" for n, value in sums if value != "ZERO"])}
+"""
+    )
+    return module.forward, module.backward
+
+
+def _at(depth: int, lines: Sequence[str]) -> str:
+    return textwrap.indent("\n".join(lines), "    " * depth)
+
+
+def _rows(prefix: str, names: Sequence[str], source: str, index: str) -> list[str]:
+    return [f"{prefix}_{name} = {source}[{i}, {index}]" for i, name in enumerate(names)]
+
+
+def _typed(function: Callable[..., Any], name: str) -> str:
+    """Return the source of `function` under `name`, every number in it made of type `kind`."""
+    tree = ast.parse(inspect.getsource(function))
+    (definition,) = tree.body
+    assert isinstance(definition, ast.FunctionDef)
+    definition.name, definition.returns = name, None
+    for arg in definition.args.args:
+        arg.annotation = None
+    definition.body = definition.body[1:]  # without the docstring
+    return ast.unparse(ast.fix_missing_locations(_Typed().visit(tree)))
+
+
+class _Typed(ast.NodeTransformer):
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:  # noqa: N802
+        return ast.Call(ast.Name("kind", ast.Load()), [node], [])

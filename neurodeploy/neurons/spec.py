@@ -1,0 +1,119 @@
+"""What every neuron must say about itself.
+
+`fold` turns trained parameters into the constants a chip stores; `step` is the only place where
+the dynamics are written. Everything else is derived from these two. This file and the neuron
+files beside it need numpy only: emitted bundles carry them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from itertools import product
+from typing import Any
+
+from neurodeploy.arith import Arith, Count, Instr, Sym, Tick, Trace
+
+GE, GT = ">=", ">"
+
+
+class Kind(Enum):
+    """The scale on which a folded constant is stored, and how it is rounded."""
+
+    UNIT = "unit"  #: dimensionless, |value| <= 1: `coef_frac` fractional bits, nearest
+    THRESHOLD = "threshold"  #: compared with a state: state scale, rounded without changing it
+    AMOUNT = "amount"  #: added to a state: state scale, nearest
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A step as a straight-line program over names.
+
+    Inputs are `x`, `k_<field>` for each coefficient and `z_<field>` for each state.
+    """
+
+    instrs: tuple[Instr, ...]
+    coefs: tuple[str, ...]
+    states: tuple[str, ...]
+    out: str
+    next_states: tuple[str, ...]
+
+    @property
+    def words(self) -> frozenset[str]:
+        """The vocabulary that a target's neuron core needs to run this."""
+        return frozenset(instr.op for instr in self.instrs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeuronSpec:
+    """One neuron model, whole.
+
+    Parameters, coefficients and states are arrays [channels] or scalars. `check` returns what
+    is wrong with a set of parameters; `poles` returns the poles of the undriven linear update
+    (complex [channels], or None for a neuron without memory), by which rounding is judged;
+    `unit` returns the published membrane per unit of folded state.
+    """
+
+    name: str
+    source: str
+    params: type[Any]
+    units: Mapping[str, str]
+    coefs: type[Any]
+    kinds: Mapping[str, Kind]
+    state: type[Any]
+    choices: Mapping[str, tuple[Any, ...]]
+    fold: Callable[[Any, Mapping[str, Any], Any], Any]
+    step: Callable[[Arith, Any, Any, Any, Mapping[str, Any]], tuple[Any, Any]]
+    check: Callable[[Any, Mapping[str, Any]], list[str]]
+    poles: Callable[[Any], Any]
+    unit: Callable[[Any, Mapping[str, Any], Any], Any]
+    spiking: bool = True
+
+    def options(self, **chosen: Any) -> dict[str, Any]:
+        """Complete and check a choice of options; the first of `choices` is the default."""
+        for key, value in chosen.items():
+            allowed = self.choices.get(key)
+            if allowed is None or value not in allowed:
+                raise ValueError(f"{self.name}: {key}={value!r}; choose from {dict(self.choices)}")
+        return {key: chosen.get(key, allowed[0]) for key, allowed in self.choices.items()}
+
+    def variants(self) -> list[dict[str, Any]]:
+        """Return every combination of options."""
+        keys = list(self.choices)
+        return [dict(zip(keys, row, strict=True)) for row in product(*self.choices.values())]
+
+    def traced(self, options: Mapping[str, Any]) -> Traced:
+        """Read `step` as a straight-line program."""
+        trace = Trace()
+        coefs = self.coefs(*(Sym(trace, f"k_{name}") for name in self.coefs._fields))
+        state = self.state(*(Sym(trace, f"z_{name}") for name in self.state._fields))
+        out, after = self.step(trace, coefs, state, Sym(trace, "x"), options)
+        return Traced(
+            instrs=tuple(trace.instrs),
+            coefs=tuple(self.coefs._fields),
+            states=tuple(self.state._fields),
+            out=out.name,
+            next_states=tuple(value.name for value in after),
+        )
+
+    def cost(self, options: Mapping[str, Any]) -> dict[str, int]:
+        """Count the operations in one update of one neuron, read off `step`."""
+        count = Count()
+        coefs = self.coefs(*(Tick(count) for _ in self.coefs._fields))
+        state = self.state(*(Tick(count) for _ in self.state._fields))
+        self.step(count, coefs, state, Tick(count), options)
+        return count.ops
+
+
+def scaled(spec: NeuronSpec, coefs: Any, factor: Any) -> Any:
+    """Return the coefficients of the same neuron whose states and inputs are `factor` larger.
+
+    Exact by homogeneity (every step is of degree one in input, state, threshold and resets),
+    which `is_homogeneous` checks by running the step.
+    """
+    values = (
+        value if spec.kinds[name] is Kind.UNIT else value * factor
+        for name, value in zip(coefs._fields, coefs, strict=True)
+    )
+    return spec.coefs(*values)

@@ -1,0 +1,1 @@
+"""Passes: from the trained graph to the integer program."""

@@ -1,0 +1,137 @@
+"""Measure, or bound, what every node reaches.
+
+With data, the float graph runs on it and the least and greatest values are noted. Without, bounds
+follow from the weights: an input in [-1, 1] (spikes: [0, 1]), a Linear's rows summed, a membrane of
+pole p bounded by its drive / (1 - |p|), or by its drive times `steps` where it does not decay.
+Bounds are safe and wide; data give more precise integers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from neurodeploy.graph.interpret import checked_input, run
+from neurodeploy.graph.ir import (
+    Add,
+    Affine,
+    Array,
+    Concat,
+    Graph,
+    Input,
+    Linear,
+    Node,
+    Op,
+    Population,
+    Range,
+    Reduce,
+)
+from neurodeploy.passes.base import GraphPass
+
+_CHUNK = 16  # samples at a time: bounds memory
+
+
+@dataclass(frozen=True, eq=False)
+class Calibrate(GraphPass):
+    """Attach ranges; `data` is x [T, B, C] or None, `origin` says where it comes from."""
+
+    name: ClassVar[str] = "calibrate"
+    tolerance: ClassVar[float | None] = None
+
+    data: Array | None = None
+    origin: str = "bounds"
+    steps: int = 1024  #: longest sequence assumed where bounds need one
+
+    def __call__(self, graph: Graph) -> Graph:
+        """Return `graph` with a range at every node; raise InputError E106 for unfit data."""
+        if self.data is None:
+            return replace(graph, ranges=_bounds(graph, self.steps), calibration=self.origin)
+        ranges: dict[str, Range] = {}
+        data = checked_input(graph, self.data)
+        for first in range(0, data.shape[1], _CHUNK):
+            for name, seen in _measure(graph, data[:, first : first + _CHUNK]).items():
+                ranges[name] = _union(ranges[name], seen) if name in ranges else seen
+        return replace(graph, ranges=ranges, calibration=self.origin)
+
+
+def _measure(graph: Graph, x: Array) -> dict[str, Range]:
+    _, values, membranes = run(graph, x, [node.name for node in graph])
+    ranges = {}
+    for name, value in values.items():
+        axes = tuple(range(value.ndim - 1))
+        peak = np.zeros(value.shape[-1])
+        if name in membranes:
+            peak = np.abs(membranes[name]).max(axis=axes)
+        whole = bool(np.all(value == np.rint(value)))
+        ranges[name] = Range(value.min(axis=axes), value.max(axis=axes), peak, whole)
+    for node in graph:  # a readout over time sums up: its running sum is what a register holds
+        if isinstance(node.op, Reduce) and node.op.kind != "last":
+            running = np.abs(np.cumsum(values[node.inputs[0]] + node.op.bias, axis=0))
+            ranges[node.name] = replace(ranges[node.name], peak=running.max(axis=(0, 1)))
+    return ranges
+
+
+def _union(a: Range, b: Range) -> Range:
+    return Range(
+        np.minimum(a.low, b.low),
+        np.maximum(a.high, b.high),
+        np.maximum(a.peak, b.peak),
+        a.whole and b.whole,
+    )
+
+
+def _bounds(graph: Graph, steps: int) -> dict[str, Range]:
+    ranges: dict[str, Range] = {}
+    for node in graph:
+        ranges[node.name] = _bound(node, [ranges[name] for name in node.inputs], steps)
+    return ranges
+
+
+def _bound(node: Node, inputs: list[Range], steps: int) -> Range:
+    op = node.op
+    if isinstance(op, Population):
+        return _population(op, inputs[0], steps)
+    if isinstance(op, Reduce) and op.kind != "last":
+        top = np.maximum(np.abs(inputs[0].low + op.bias), np.abs(inputs[0].high + op.bias)) * steps
+        low, high = (inputs[0].low + op.bias, inputs[0].high + op.bias)
+        times = steps if op.kind == "sum" else 1
+        return Range(low * times, high * times, top)
+    low, high = _stateless(op, inputs)
+    return Range(low, high, np.zeros_like(low))
+
+
+def _stateless(op: Op, inputs: list[Range]) -> tuple[Array, Array]:
+    if isinstance(op, Input):
+        return np.full(op.width, 0.0 if op.spiking else -1.0), np.ones(op.width)
+    if isinstance(op, Linear):
+        up, down = np.maximum(op.weight, 0), np.minimum(op.weight, 0)
+        low, high = inputs[0].low, inputs[0].high
+        return up @ low + down @ high + op.bias, up @ high + down @ low + op.bias
+    if isinstance(op, Add):
+        return sum_of([r.low for r in inputs]), sum_of([r.high for r in inputs])
+    if isinstance(op, Concat):
+        return np.concatenate([r.low for r in inputs]), np.concatenate([r.high for r in inputs])
+    gain, bias = (op.gain, op.bias) if isinstance(op, Affine) else (1.0, getattr(op, "bias", 0.0))
+    ends = np.stack([inputs[0].low * gain + bias, inputs[0].high * gain + bias])
+    return ends.min(axis=0), ends.max(axis=0)
+
+
+def sum_of(parts: list[Array]) -> Array:
+    """Return the sum of arrays [width]."""
+    return np.asarray(np.sum(np.stack(parts), axis=0))
+
+
+def _population(op: Population, drive: Range, steps: int) -> Range:
+    spec = op.model
+    top = np.maximum(np.abs(drive.low), np.abs(drive.high)) * np.abs(op.sign) + np.abs(op.bias)
+    poles = spec.poles(spec.coefs(**op.coefs))
+    size = np.zeros_like(top) if poles is None else np.broadcast_to(np.abs(poles), top.shape)
+    with np.errstate(divide="ignore"):
+        held = np.minimum(1 / np.maximum(1 - size, 0), steps)
+    peak = top * held
+    amplitude = np.full_like(top, op.amplitude)
+    if spec.spiking:
+        return Range(np.minimum(amplitude, 0), np.maximum(amplitude, 0), peak)
+    return Range(-peak * np.abs(amplitude), peak * np.abs(amplitude), peak)

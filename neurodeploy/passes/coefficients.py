@@ -1,0 +1,104 @@
+"""Round a population's folded constants to the chip's integers.
+
+    dimensionless  rint(k 2^coef_frac)
+    threshold      ceil (for >=) or floor (for >) of k / lsb: comparing integers with the rounded
+                   threshold is comparing them with the exact one
+    amounts        rint(k / lsb)
+
+`lsb` [width] is what one unit of state is worth. What rounding does to the dynamics is judged by
+the poles: one that no longer decays is refused by name; the change of each channel's time constant, and
+rotations that stop, are reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.arith import Fixed
+from neurodeploy.errors import FitError, NeurodeployError
+from neurodeploy.graph.ir import Array, Population
+from neurodeploy.neurons.spec import GE, GT, Kind
+
+
+@dataclass(frozen=True, eq=False)
+class Rounded:
+    """Integer coefficients, what is wrong with them, and what rounding did."""
+
+    coefs: dict[str, Any]
+    problems: list[NeurodeployError]
+    notes: dict[str, Any]
+
+
+def round_coefs(op: Population, lsb: Array, fixed: Fixed, where: str) -> Rounded:
+    """Round the coefficients of `op` for a state whose unit is worth `lsb` [width]."""
+    spec = op.model
+    coefs: dict[str, Any] = {}
+    problems: list[NeurodeployError] = []
+    for name, value in op.coefs.items():
+        kind = spec.kinds[name]
+        if kind is Kind.UNIT:
+            coefs[name] = np.rint(value * 2.0**fixed.coef_frac).astype(np.int64)
+            continue
+        coefs[name] = _at_state_scale(value / lsb, kind, op.options)
+        high = np.flatnonzero(np.abs(coefs[name]) > fixed.state_max)
+        if high.size:
+            problems.append(
+                FitError(
+                    "E302",
+                    f"{spec.name}: {name} needs more than {fixed.state_bits} bits"
+                    f" in {high.size} of {len(lsb)} channels (first: channel {high[0]})",
+                    where=f'population "{where}"',
+                    fix="a target with wider state registers; or retrain with a larger step"
+                    " length or input gain in these channels",
+                )
+            )
+    poles = spec.poles(spec.coefs(**op.coefs))
+    if poles is None:
+        return Rounded(coefs, problems, {})
+    after = spec.poles(spec.coefs(**{k: v / 2.0**fixed.coef_frac for k, v in coefs.items()}))
+    stuck = np.flatnonzero((np.abs(after) >= 1) & (np.abs(poles) < 1))
+    if stuck.size:
+        problems.append(_undamped(spec.name, stuck, len(lsb), fixed, where))
+    return Rounded(coefs, problems, _pole_notes(poles, after))
+
+
+def _at_state_scale(value: Array, kind: Kind, options: Mapping[str, Any]) -> Any:
+    if kind is Kind.THRESHOLD and options.get("compare") in (GE, GT):
+        rounded = np.ceil(value) if options["compare"] == GE else np.floor(value)
+    else:
+        rounded = np.rint(value)
+    limit = 2.0**62  # what is beyond any register stays beyond it, without overflowing int64
+    return np.clip(rounded, -limit, limit).astype(np.int64)
+
+
+def _undamped(spec: str, stuck: Any, width: int, fixed: Fixed, where: str) -> FitError:
+    return FitError(
+        "E302",
+        f"{spec}: the decay rounds to 1.0 in {stuck.size} of {width} channels"
+        f" (first: channel {stuck[0]}): they would never come to rest",
+        where=f'population "{where}"',
+        fix=f"a target with more than {fixed.coef_frac} fractional coefficient bits,"
+        " or a longer time step",
+    )
+
+
+def _pole_notes(poles: Any, after: Any) -> dict[str, Any]:
+    """Return relative changes of time constants (1 / log |pole|) and of frequencies."""
+    moving = (np.abs(poles) > 0) & (np.abs(poles) < 1) & (np.abs(after) > 0) & (np.abs(after) < 1)
+    notes: dict[str, Any] = {}
+    if np.any(moving):
+        before = 1 / np.log(np.abs(poles[moving]))
+        error = np.abs(1 / np.log(np.abs(after[moving])) / before - 1)
+        notes["time_constant_error_max"] = float(error.max())
+        notes["time_constant_error_median"] = float(np.median(error))
+    turning = np.angle(poles) != 0
+    if np.any(turning):
+        error = np.abs(np.angle(after[turning]) / np.angle(poles[turning]) - 1)
+        notes["frequency_error_max"] = float(error.max())
+        notes["frequency_error_median"] = float(np.median(error))
+        notes["rotations_lost"] = int(np.count_nonzero(np.angle(after[turning]) == 0))
+    return notes

@@ -1,0 +1,93 @@
+"""Fold a neuron's trained parameters and its input gain into the constants of its `step`.
+
+The model's own `fold` gives the constants (PRF: step length, decay and frequency become two
+coefficients, the step length moves into the threshold). The input gain g moves into threshold
+and resets by homogeneity: a neuron driven by g x + b spikes like one driven by
+
+    sign(g) x + b/|g|     with threshold and resets divided by |g|
+
+which is checked by running the step, not assumed. Where the neuron alone reads a Linear, the
+sign goes into its rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from neurodeploy.arith import Real
+from neurodeploy.errors import InputError
+from neurodeploy.graph.ir import Graph, Linear, Neurons, Population
+from neurodeploy.neurons.spec import NeuronSpec, scaled
+from neurodeploy.passes.base import GraphPass
+
+
+@dataclass(frozen=True)
+class FoldDynamics(GraphPass):
+    """Turn every Neurons node into a Population."""
+
+    name: ClassVar[str] = "fold-dynamics"
+    tolerance: ClassVar[float | None] = 1e-9
+
+    def __call__(self, graph: Graph) -> Graph:
+        """Return `graph` with folded neurons; raise InputError E107 for one that cannot be."""
+        for node in graph:
+            if isinstance(node.op, Neurons):
+                graph = graph.replace(node.name, folded(node.op, node.name))
+                graph = _absorb(graph, node.name)
+        return graph
+
+
+def folded(op: Neurons, where: str) -> Population:
+    """Return the folded form of a Neurons operation."""
+    spec, width = op.model, len(op.gain)
+    params = spec.params(**op.params)
+    coefs = spec.fold(params, op.options, np)
+    if not is_homogeneous(spec, op, coefs):
+        raise InputError(
+            "E107",
+            f"{spec.name} is not homogeneous: its input gain cannot move into its constants",
+            where=f'node "{where}"',
+        )
+    size = np.where(op.gain == 0, 1.0, np.abs(op.gain))
+    coefs = scaled(spec, coefs, 1 / size)
+    return Population(
+        spec=op.spec,
+        options=op.options,
+        coefs={k: np.broadcast_to(v, width) for k, v in coefs._asdict().items()},
+        sign=np.sign(op.gain),
+        bias=op.bias / size,
+        unit=np.broadcast_to(spec.unit(params, op.options, np), width) * size,
+        amplitude=op.amplitude,
+        reverse=op.reverse,
+    )
+
+
+def is_homogeneous(spec: NeuronSpec, op: Neurons, coefs: object) -> bool:
+    """Run the step at two scales (a power of two, so that equality is exact) and compare."""
+    rng, width, o, factor = np.random.default_rng(0), len(op.gain), Real(), 8.0
+    larger = scaled(spec, coefs, factor)
+    z = spec.state(*np.zeros((len(spec.state._fields), width)))
+    big = z
+    for x in rng.normal(size=(16, width)) * 3 / spec.unit(spec.params(**op.params), op.options, np):
+        s, z = spec.step(o, coefs, z, x, op.options)
+        s_big, big = spec.step(o, larger, big, x * factor, op.options)
+        out = s if spec.spiking else s * factor
+        same = [np.array_equal(a * factor, b) for a, b in zip(z, big, strict=True)]
+        if not (np.array_equal(out, s_big) and all(same)):
+            return False
+    return True
+
+
+def _absorb(graph: Graph, name: str) -> Graph:
+    node = graph[name]
+    source = graph[node.inputs[0]]
+    op, linear = node.op, source.op
+    if not isinstance(linear, Linear) or len(graph.readers(source.name)) > 1:
+        return graph
+    assert isinstance(op, Population)
+    rows = Linear(linear.weight * op.sign[:, None], linear.bias * op.sign)
+    graph = graph.replace(name, replace(op, sign=np.ones_like(op.sign)))
+    return graph.replace(source.name, rows)

@@ -1,0 +1,116 @@
+"""The compiler: passes in order, checked between, and on request verified on data.
+
+Graph rules hold before and after every pass. With `verify`, the float interpreter runs before and
+after each graph pass on the calibration data: every membrane may move by the pass's tolerance,
+and no spike may flip unless its membrane was within that tolerance of the threshold. What
+quantization itself changes is measured the same way, and reported, by running the integer program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.errors import InputError
+from neurodeploy.graph import rules
+from neurodeploy.graph.ir import Array, Graph
+from neurodeploy.passes.align_delays import AlignDelays
+from neurodeploy.passes.base import GraphPass
+from neurodeploy.passes.calibrate import Calibrate
+from neurodeploy.passes.fold_amplitude import FoldAmplitude
+from neurodeploy.passes.fold_batchnorm import FoldBatchNorm
+from neurodeploy.passes.fold_dynamics import FoldDynamics
+from neurodeploy.passes.place import Place
+from neurodeploy.passes.quantize import Quantize
+from neurodeploy.passes.verify import Verdict, compare_graphs
+from neurodeploy.program import limits
+from neurodeploy.program.ir import Program
+from neurodeploy.targets import Target
+
+PASSES = (
+    "fold-batchnorm",
+    "fold-dynamics",
+    "fold-amplitude",
+    "calibrate",
+    "quantize",
+    "align-delays",
+    "place",
+)
+
+Watch = Callable[[str, Graph | Program], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Compiled:
+    """A program, the folded graph it was made from, and what verification found per pass."""
+
+    program: Program
+    graph: Graph
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+
+
+def folds() -> tuple[GraphPass, ...]:
+    """Return the passes that fold training-only constants away."""
+    return FoldBatchNorm(), FoldDynamics(), FoldAmplitude()
+
+
+def fold(graph: Graph) -> Graph:
+    """Return `graph` with everything folded that training alone needed."""
+    for step in folds():
+        graph = rules.check(step(graph))
+    return graph
+
+
+def compile_graph(
+    graph: Graph,
+    target: Target,
+    *,
+    calibration: Array | None = None,
+    origin: str = "",
+    bits: int | None = None,
+    verify: bool = False,
+    watch: Watch = lambda name, stage: None,
+) -> Compiled:
+    """Compile `graph` for `target`; see the module's docstring.
+
+    calibration: x [T, B, C], or None for bounds. bits: weight bits, 8 (or the target's widest, if
+    that is less) by default. watch(pass name, result) is called after each pass.
+    Raises InputError (bad graph or data), FitError (all limits at once), MismatchError E401.
+    """
+    widest = target.numbers.weight_bits
+    bits = min(8, widest) if bits is None else bits
+    if not 2 <= bits <= widest:
+        raise InputError(
+            "E105",
+            f"{bits}-bit weights are outside what {target.name} has",
+            fix=f"--bits between 2 and {widest}",
+        )
+    rules.check(graph)
+    verdicts: dict[str, Verdict] = {}
+    sample = _sample(calibration)
+    origin = origin or ("bounds" if calibration is None else "data")
+    for step in (*folds(), Calibrate(calibration, origin)):
+        after = rules.check(step(graph))
+        if verify and sample is not None and step.tolerance is not None:
+            verdicts[step.name] = compare_graphs(graph, after, sample, step)
+        graph = after
+        watch(step.name, graph)
+    program = Quantize(target, bits)(graph)
+    watch("quantize", program)
+    for late in (AlignDelays(target), Place(target)):
+        program = late(program)
+        watch(late.name, program)
+    return Compiled(limits.check(program, target), graph, verdicts)
+
+
+def _sample(calibration: Array | None, most: int = 16) -> Array | None:
+    return None if calibration is None else np.asarray(calibration)[:, :most]
+
+
+def notes(compiled: Compiled) -> dict[str, Any]:
+    """Return what the compiler has to say about a compilation, as plain data."""
+    verdicts = {name: verdict.record() for name, verdict in compiled.verdicts.items()}
+    return {**compiled.program.notes, "verified": verdicts}

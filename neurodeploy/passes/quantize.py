@@ -1,0 +1,257 @@
+"""From the calibrated float graph to the integer program.
+
+Weights become integers with one unit per output channel, or per channel of a residual stream
+(`units.py`); that unit moves, exactly, into the thresholds behind it. A population's state then
+gets as many guard bits as its register allows: the shift from current to state is the greatest
+that keeps what calibration saw (with a margin) and every threshold inside the register; it is
+negative where a threshold is far above the weights. A mean or sum over time becomes a
+population of integrators, and what follows it stays with the host.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.errors import NeurodeployError, together
+from neurodeploy.graph.ir import (
+    Affine,
+    Array,
+    Concat,
+    Graph,
+    Input,
+    Linear,
+    Population,
+    Reduce,
+)
+from neurodeploy.passes.coefficients import round_coefs
+from neurodeploy.passes.lowerable import Lowerable, head
+from neurodeploy.passes.units import Units, input_format
+from neurodeploy.program import ir
+from neurodeploy.targets import Target
+
+_MARGIN = 2.0  # a register holds this many times what calibration saw
+
+
+@dataclass(frozen=True)
+class Quantize:
+    """Lower a folded, calibrated graph to integers of `target`, with weights of `bits` bits."""
+
+    target: Target
+    bits: int = 8
+    name: str = "quantize"
+
+    def __call__(self, graph: Graph) -> ir.Program:
+        """Return the program, not yet timed or placed.
+
+        Raises InputError E107 for what cannot be lowered, and FitError E302 naming every constant
+        that is lost in the target's formats.
+        """
+        return _Lowering(Lowerable()(graph), self.target, self.bits).program()
+
+
+class _Lowering:
+    """One run of the pass: nodes and problems so far."""
+
+    def __init__(self, graph: Graph, target: Target, bits: int) -> None:
+        self.graph = graph
+        self.target = target
+        self.numbers = replace(target.numbers, weight_bits=bits)
+        op = graph.input.op
+        assert isinstance(op, Input)
+        format_ = input_format(op, graph.ranges[graph.input.name], self.numbers.input_bits)
+        self.units = Units(graph, format_, 2 ** (bits - 1) - 1)
+        self.nodes: list[ir.ProgramNode] = [
+            ir.Source(
+                name=graph.input.name,
+                width=op.width,
+                low=format_.low,
+                high=format_.high,
+                unit=format_.unit,
+            )
+        ]
+        self.problems: list[NeurodeployError] = []
+        self.notes: dict[str, Any] = {}
+
+    def program(self) -> ir.Program:
+        readout: ir.Readout | None = None
+        for node in self.graph:
+            if isinstance(node.op, Population):
+                self._population(node.name, node.op, node.inputs[0])
+            elif isinstance(node.op, Reduce):
+                readout = self._reduce(node.name, node.op, node.inputs[0])
+                break
+            elif self._is_stream(node.name):
+                self._stream(node.name)
+        if self.problems:
+            raise together(self.problems)
+        return ir.Program(
+            name=self.graph.output,
+            target=self.target.name,
+            numbers=self.numbers,
+            nodes=tuple(self.nodes),
+            readout=readout or self._steps(),
+            notes={"calibration": self.graph.calibration, "layers": self.notes},
+        )
+
+    def _is_stream(self, name: str) -> bool:
+        op = self.graph[name].op
+        return not isinstance(op, Input | Affine | Concat) and not self.units.private(name)
+
+    def _edges(self, name: str, unit: Array) -> tuple[ir.Edge, ...]:
+        """Return the edges that bring node `name` to a reader whose current is worth `unit`."""
+        node = self.graph[name]
+        if isinstance(node.op, Affine):
+            return (ir.Tap(source=node.inputs[0], sign=node.op.gain.astype(np.int64)),)
+        if not self.units.private(name):
+            return (ir.Tap(source=name, sign=np.ones(self.graph.widths[name], np.int64)),)
+        return self._dense(name, unit)
+
+    def _dense(self, name: str, unit: Array) -> tuple[ir.Edge, ...]:
+        """Return the edges of a Linear: one, or one per part of a concatenation."""
+        weight = self.units.integers(name, unit).astype(np.int64)
+        exponent = self.units.exponents.get(name, 0)
+        self._note_weights(name, weight, unit * 2.0**exponent)
+        parts = self.units.parts(self.graph[name].inputs[0])
+        ends = np.cumsum([self.graph.widths[part] for part in parts])[:-1]
+        return tuple(
+            ir.Dense(source=part, weight=columns, exponent=exponent)
+            for part, columns in zip(parts, np.split(weight, ends, axis=1), strict=True)
+        )
+
+    def _note_weights(self, name: str, weight: ir.Ints, unit: Array) -> None:
+        exact = self.units.weights(name)
+        size = float(np.sqrt(np.mean(exact**2)))
+        error = float(np.sqrt(np.mean((weight * unit[:, None] - exact) ** 2)))
+        self.notes[name] = {"weight_error_rms": error / size if size else 0.0}
+
+    def _stream(self, name: str) -> None:
+        node, unit = self.graph[name], self.units.of(name)
+        edges = (
+            self._dense(name, unit)
+            if isinstance(node.op, Linear)
+            else tuple(e for source in node.inputs for e in self._edges(source, unit))
+        )
+        self.nodes.append(
+            ir.Stream(name=name, width=self.graph.widths[name], edges=edges, unit=unit)
+        )
+
+    def _current_unit(self, source: str) -> Array:
+        """Return what one unit of the current from `source` into neurons is worth."""
+        return self.units.rows(source) if self.units.private(source) else self.units.of(source)
+
+    def _population(self, name: str, op: Population, source: str) -> None:
+        unit = self._current_unit(source)
+        bias = op.bias
+        linear = self.graph[source].op
+        if self.units.private(source) and isinstance(linear, Linear):
+            bias = bias + linear.bias
+        shift = self._shift(name, op, unit, bias, margin=self._margin())
+        self._append(name, op, source, unit, bias, shift)
+
+    def _margin(self) -> float:
+        return 1.0 if self.graph.calibration.startswith("bounds") else _MARGIN
+
+    def _shift(
+        self, name: str, op: Population, unit: Array, bias: Array, *, margin: float
+    ) -> Array:
+        """Return the shift from current to state: as many guard bits as the register allows."""
+        spec = op.model
+        reach = [margin * self.graph.ranges[name].peak, np.abs(bias)]
+        reach += [
+            margin * np.abs(value)
+            for key, value in op.coefs.items()
+            if spec.kinds[key].value != "unit"
+        ]
+        need = np.maximum(np.max(reach, axis=0) / unit, 1.0)
+        shift = np.floor(np.log2(self.numbers.fixed.state_max / need))
+        return np.asarray(np.clip(shift, self.numbers.shift_min, self.numbers.shift_max))
+
+    def _append(
+        self, name: str, op: Population, source: str, unit: Array, bias: Array, shift: Array
+    ) -> None:
+        lsb = unit * 2.0**-shift
+        rounded = round_coefs(op, lsb, self.numbers.fixed, name)
+        self.problems += rounded.problems
+        edges = self._edges(source, unit)
+        if not self.units.private(source):
+            edges = tuple(_signed(edge, op.sign) for edge in edges)
+        if not op.model.spiking:
+            self.units.graded[name] = lsb * op.amplitude
+        self.notes[name] = {"shift_min": int(shift.min()), "shift_max": int(shift.max())}
+        self.notes[name] |= rounded.notes
+        self.nodes.append(
+            ir.Population(
+                name=name,
+                width=len(unit),
+                edges=edges,
+                spec=op.spec,
+                options=dict(op.options),
+                coefs=rounded.coefs,
+                shift=shift.astype(np.int64),
+                bias=np.rint(bias / lsb).astype(np.int64),
+                unit=op.unit * lsb,
+                reverse=op.reverse,
+            )
+        )
+
+    def _reduce(self, name: str, op: Reduce, source: str) -> ir.Readout:
+        weight, offset = head(self.graph)
+        if op.kind == "last":
+            unit = self.units.of(source)
+            return self._head(source, "last", unit, weight, offset, op.bias, mean=False)
+        width = self.graph.widths[name]
+        one, zero = np.ones(width), np.zeros(width)
+        integrator = Population(
+            spec="li",
+            options={"leak": False},
+            coefs={"beta": one},
+            sign=one,
+            bias=op.bias,
+            unit=one,
+        )
+        self._population(name, integrator, source)
+        lsb = self.units.graded[name]
+        return self._head(name, "last", lsb, weight, offset, zero, mean=op.kind == "mean")
+
+    def _head(
+        self,
+        source: str,
+        kind: str,
+        unit: Array,
+        weight: Array | None,
+        offset: Array,
+        bias: Array,
+        *,
+        mean: bool,
+    ) -> ir.Readout:
+        """Return the readout of integers worth `unit`, with the Linear that follows in integers."""
+        if weight is None:
+            total = np.broadcast_to(offset, len(unit)) + bias
+            return ir.Readout(source=source, kind=kind, unit=unit, offset=total, mean=mean)
+        exact = weight * unit
+        scale = float(np.abs(exact).max()) / (2 ** (self.numbers.readout_bits - 1) - 1) or 1.0
+        return ir.Readout(
+            source=source,
+            kind=kind,
+            unit=np.full(len(weight), scale),
+            offset=offset + weight @ bias,
+            weight=np.rint(exact / scale).astype(np.int64),
+            mean=mean,
+        )
+
+    def _steps(self) -> ir.Readout:
+        """Return the readout of a graph without a reduction over time: every step's values."""
+        name = self.graph.output
+        op = self.graph[name].op
+        offset = op.bias if isinstance(op, Linear) else np.zeros(self.graph.widths[name])
+        amplitude = op.amplitude if isinstance(op, Population) and op.model.spiking else 1.0
+        unit = self.units.of(name) * amplitude
+        return self._head(name, "steps", unit, None, offset, np.zeros(len(unit)), mean=False)
+
+
+def _signed(edge: ir.Edge, sign: Array) -> ir.Edge:
+    assert isinstance(edge, ir.Tap)
+    return replace(edge, sign=edge.sign * sign.astype(np.int64))

@@ -1,0 +1,159 @@
+"""What one integer is worth, at every node of a graph that is about to be lowered.
+
+Spikes are worth 1. The rows of a Linear in front of neurons each have their own unit, since a
+neuron's threshold can absorb any (scale invariance). The channels of a residual stream share their unit
+among all Linears that add to it, up to a power of two per Linear.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from neurodeploy.errors import InputError
+from neurodeploy.graph.ir import (
+    Add,
+    Affine,
+    Array,
+    Concat,
+    Graph,
+    Input,
+    Linear,
+    Population,
+    Range,
+    Reduce,
+)
+
+_EXPONENT_MAX = 7
+
+
+@dataclass(frozen=True)
+class InputFormat:
+    """How real inputs become integers."""
+
+    low: int
+    high: int
+    unit: float
+
+
+def input_format(op: Input, seen: Range, bits: int) -> InputFormat:
+    """Choose the integers of an input: whole numbers that fit stay as they are."""
+    if op.spiking:
+        return InputFormat(0, 1, 1.0)
+    top = float(max(np.abs(seen.low).max(), np.abs(seen.high).max()))
+    low, high = (
+        (0, 2**bits - 1) if seen.low.min() >= 0 else (1 - 2 ** (bits - 1), 2 ** (bits - 1) - 1)
+    )
+    unit = 1.0 if (seen.whole and top <= high) or top == 0 else top / high
+    return InputFormat(low, high, unit)
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """Units of nodes and exponents of Linears, found on demand and remembered."""
+
+    graph: Graph
+    source: InputFormat
+    weight_max: int
+    graded: dict[str, Array] = field(default_factory=dict)  #: populations that send their membrane
+    exponents: dict[str, int] = field(default_factory=dict)
+    _streams: dict[str, Array] = field(default_factory=dict)
+    _open: set[str] = field(default_factory=set)
+
+    def of(self, name: str) -> Array:
+        """Return the unit of node `name`, [width]."""
+        op = self.graph[name].op
+        width = self.graph.widths[name]
+        if isinstance(op, Input):
+            return np.full(width, self.source.unit)
+        if isinstance(op, Population):
+            return np.ones(width) if op.model.spiking else self.graded[name]
+        if isinstance(op, Concat):
+            return np.concatenate([self.of(part) for part in self.graph[name].inputs])
+        if isinstance(op, Affine):
+            return self.of(self.graph[name].inputs[0])
+        if name not in self._streams:
+            self._group(name)
+        return self._streams[name]
+
+    def private(self, name: str) -> bool:
+        """Whether node `name` is a Linear that lives in the edges of its one reader."""
+        node, readers = self.graph[name], self.graph.readers(name)
+        if not isinstance(node.op, Linear) or len(readers) != 1 or name == self.graph.output:
+            return False
+        reader = readers[0]
+        once = reader.inputs.count(name) == 1
+        if isinstance(reader.op, Reduce):
+            return once and reader.op.kind != "last"
+        return once and isinstance(reader.op, Add | Population)
+
+    def parts(self, name: str) -> list[str]:
+        """Return the nodes that a node's channels come from, concatenations taken apart."""
+        if not isinstance(self.graph[name].op, Concat):
+            return [name]
+        return [part for inner in self.graph[name].inputs for part in self.parts(inner)]
+
+    def weights(self, name: str) -> Array:
+        """Return the weights of a Linear in front of integers: columns times their units."""
+        node = self.graph[name]
+        assert isinstance(node.op, Linear)
+        return node.op.weight * self.of(node.inputs[0])
+
+    def rows(self, name: str) -> Array:
+        """Return the unit of each row of a private Linear in front of neurons."""
+        top = np.abs(self.weights(name)).max(axis=1, initial=0.0)
+        return _positive(top / self.weight_max)
+
+    def integers(self, name: str, unit: Array) -> Array:
+        """Return the integer weights of a Linear whose rows are worth `unit`."""
+        scale = unit * 2.0 ** self.exponents.get(name, 0)
+        whole = np.rint(self.weights(name) / scale[:, None])
+        return np.clip(whole, -self.weight_max, self.weight_max)
+
+    def _group(self, name: str) -> None:
+        """Choose the unit of every stream connected with `name`, and its Linears' exponents."""
+        if name in self._open:
+            raise InputError(
+                "E107",
+                "a Linear reads the very stream it adds to",
+                where=f'node "{name}"',
+                fix="put neurons between them",
+            )
+        members = self._connected(name)
+        self._open.update(members)
+        linears = [m for m in members if isinstance(self.graph[m].op, Linear)]
+        linears += [
+            i for m in members for i in self.graph[m].inputs if self.private(i) and m not in linears
+        ]
+        tops = [np.abs(self.weights(i)).max(axis=1, initial=0.0) for i in linears]
+        typical = [float(np.median(top[top > 0])) if np.any(top > 0) else 0.0 for top in tops]
+        least = min((value for value in typical if value > 0), default=1.0)
+        for linear, value in zip(linears, typical, strict=True):
+            steps = round(float(np.log2(value / least))) if value > 0 else 0
+            self.exponents[linear] = min(max(steps, 0), _EXPONENT_MAX)
+        tops = [top / 2.0 ** self.exponents[i] for top, i in zip(tops, linears, strict=True)]
+        unit = _positive(np.max(tops, axis=0) / self.weight_max)
+        for member in members:
+            self._streams[member] = unit
+        self._open.difference_update(members)
+
+    def _connected(self, name: str) -> list[str]:
+        """Return the streams that share a unit with `name`, through sums, in graph order."""
+        found, todo = {name}, [name]
+        while todo:
+            here = todo.pop()
+            near = [r.name for r in self.graph.readers(here) if isinstance(r.op, Add | Affine)]
+            if isinstance(self.graph[here].op, Add | Affine):
+                near += [i for i in self.graph[here].inputs if not self.private(i)]
+            for other in near:
+                if other not in found:
+                    found.add(other)
+                    todo.append(other)
+        return [node.name for node in self.graph if node.name in found]
+
+
+def _positive(unit: Array) -> Array:
+    """Give channels without weights the unit of the others (or 1)."""
+    used = unit[unit > 0]
+    return np.where(unit > 0, unit, float(np.median(used)) if used.size else 1.0)

@@ -1,0 +1,1 @@
+"""The integer program, what it means, how it is stored, and the limits it keeps."""

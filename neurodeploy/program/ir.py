@@ -1,0 +1,189 @@
+"""The integer program: all that a backend may read.
+
+Every node maps integer sequences [T, B, width of its inputs] to one [T, B, width]. A node's input
+current is the int32 sum over its edges; what it does with the current:
+
+    Source      nothing: its values are given, integers in [low, high]
+    Stream      passes the current on, a graded value (a membrane residual stream)
+    Population  x = shift(current) + bias, then one `step` of its neuron model; sends spikes, or
+                its membrane where the model does not spike
+
+Real numbers appear only as units, which say what an integer stands for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neurodeploy.neurons import SPECS, NeuronSpec
+from neurodeploy.targets.schema import Numbers
+
+Ints = npt.NDArray[Any]
+Reals = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Dense:
+    """current += (weight @ source) << exponent, `delay` steps later; weight [out, in]."""
+
+    source: str
+    weight: Ints
+    exponent: int = 0
+    delay: int = 0
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Tap:
+    """current += (sign * source) << exponent, channel by channel; sign [width] of -1, 0, 1."""
+
+    source: str
+    sign: Ints
+    exponent: int = 0
+    delay: int = 0
+
+
+Edge = Dense | Tap
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Source:
+    """Inputs: integers in [low, high], each worth `unit`."""
+
+    name: str
+    width: int
+    low: int
+    high: int
+    unit: float
+
+    @property
+    def spiking(self) -> bool:
+        """Whether the values are spikes."""
+        return (self.low, self.high) == (0, 1)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Stream:
+    """A graded sum; one unit of channel c is worth `unit[c]`."""
+
+    name: str
+    width: int
+    edges: tuple[Edge, ...]
+    unit: Reals
+    latency: int = 0  #: steps by which this node lags behind the input
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Population:
+    """Neurons of one model; arrays [width].
+
+    `shift` brings the current to the scale of the state, `bias` is on that scale. `unit` is the
+    published membrane worth of one unit of state.
+    """
+
+    name: str
+    width: int
+    edges: tuple[Edge, ...]
+    spec: str
+    options: Mapping[str, Any]
+    coefs: Mapping[str, Ints]
+    shift: Ints
+    bias: Ints
+    unit: Reals
+    reverse: bool = False
+    latency: int = 0  #: steps by which this node lags behind the input
+
+    @property
+    def model(self) -> NeuronSpec:
+        """The neuron model."""
+        return SPECS[self.spec]
+
+
+ProgramNode = Source | Stream | Population
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Readout:
+    """What the host makes of node `source`, once per inference or (kind "steps") per step.
+
+    kind "last" takes the last value; "steps" takes all. With a weight [out, n] the integer result
+    is `weight @ value`, else the value. One unit of it is worth unit[out], divided by the number
+    of steps where `mean`; `offset` [out] is added to that, in real numbers.
+    """
+
+    source: str
+    kind: str
+    unit: Reals
+    offset: Reals
+    weight: Ints | None = None
+    mean: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slice:
+    """Neurons `first` to `last` (excluded) of a node, on one core."""
+
+    node: str
+    first: int
+    last: int
+    core: int
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Program:
+    """Nodes in execution order, a readout, and where things stand on the chip."""
+
+    name: str
+    target: str
+    numbers: Numbers
+    nodes: tuple[ProgramNode, ...]
+    readout: Readout
+    placement: tuple[Slice, ...] = ()
+    notes: Mapping[str, Any] = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.notes is None:
+            object.__setattr__(self, "notes", {})
+
+    def __iter__(self) -> Iterator[ProgramNode]:
+        return iter(self.nodes)
+
+    def __getitem__(self, name: str) -> ProgramNode:
+        return self._index[name]
+
+    @cached_property
+    def _index(self) -> dict[str, ProgramNode]:
+        return {node.name: node for node in self.nodes}
+
+    @property
+    def source(self) -> Source:
+        """The input."""
+        return next(node for node in self.nodes if isinstance(node, Source))
+
+    @property
+    def populations(self) -> tuple[Population, ...]:
+        """The neuron populations, in execution order."""
+        return tuple(node for node in self.nodes if isinstance(node, Population))
+
+    @property
+    def latency(self) -> int:
+        """Steps between an input and its effect on the readout."""
+        node = self[self.readout.source]
+        return 0 if isinstance(node, Source) else node.latency
+
+    def graded(self, name: str) -> bool:
+        """Whether node `name` sends graded values (each costs a multiply at a synapse)."""
+        node = self[name]
+        if isinstance(node, Source):
+            return not node.spiking
+        return isinstance(node, Stream) or not node.model.spiking
+
+
+def edges(node: ProgramNode) -> tuple[Edge, ...]:
+    """Return the edges into a node; a Source has none."""
+    return () if isinstance(node, Source) else node.edges

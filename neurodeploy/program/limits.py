@@ -1,0 +1,168 @@
+"""What a placed program must keep to. A limit's docstring is its error and its manual entry.
+
+Each limit yields (where, used, allowed) for every place it is broken; `check` raises all at once.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from neurodeploy.errors import FitError, NeurodeployError, together
+from neurodeploy.program.ir import Dense, Edge, Population, Program, Reals, Source, Stream
+from neurodeploy.program.memory import Footprint, footprint
+from neurodeploy.targets import Target
+
+Broken = Iterator[tuple[str, float, float]]
+Limit = Callable[[Program, Target], Broken]
+
+
+def cores_exist(program: Program, target: Target) -> Broken:
+    """The chip has so many cores."""
+    used = 1 + max((s.core for s in program.placement), default=-1)
+    if used > target.chip.cores:
+        yield f"target {target.name}", used, target.chip.cores
+
+
+def neurons_fit_chip(program: Program, target: Target) -> Broken:
+    """The chip holds so many neurons (streams count, one per channel)."""
+    used = sum(node.width for node in program if not isinstance(node, Source))
+    if target.chip.neurons is not None and used > target.chip.neurons:
+        yield f"target {target.name}", used, target.chip.neurons
+
+
+def synapses_fit_chip(program: Program, target: Target) -> Broken:
+    """The chip holds so many synapses."""
+    used = sum(
+        node.width * footprint(node, program.numbers).synapses
+        for node in program
+        if not isinstance(node, Source)
+    )
+    if target.chip.synapses is not None and used > target.chip.synapses:
+        yield f"target {target.name}", used, target.chip.synapses
+
+
+def neurons_fit_core(program: Program, target: Target) -> Broken:
+    """A core holds so many neurons."""
+    for core, load in core_loads(program).items():
+        if load.neurons > target.core.neurons:
+            yield f"core {core} of {target.name}", load.neurons, target.core.neurons
+
+
+def memory_fits_core(program: Program, target: Target) -> Broken:
+    """A core's memory holds so many KiB of weights and neurons."""
+    for core, load in core_loads(program).items():
+        for kib, bits in (
+            (target.core.weight_kib, load.weight_bits),
+            (target.core.state_kib, load.state_bits),
+            (target.core.memory_kib, load.total_bits),
+        ):
+            if kib is not None and bits > kib * 8192:
+                yield f"core {core} of {target.name}", bits / 8192, kib
+
+
+def currents_fit(program: Program, target: Target) -> Broken:
+    """The sum of all synapses of a neuron, at its largest, fits the current register."""
+    allowed = 2 ** (target.numbers.current_bits - 1) - 1
+    for name, (low, high) in current_bounds(program).items():
+        used = int(max(-low.min(), high.max()))
+        if used > allowed:
+            yield f'node "{name}"', used, allowed
+
+
+def messages_fit(program: Program, target: Target) -> Broken:
+    """A graded value, at its largest, fits a message between neurons."""
+    allowed = 2 ** (target.numbers.message_bits - 1) - 1
+    for name, (low, high) in current_bounds(program).items():
+        used = int(max(-low.min(), high.max()))
+        if isinstance(program[name], Stream) and used > allowed:
+            yield f'stream "{name}"', used, allowed
+
+
+def words_exist(program: Program, target: Target) -> Broken:
+    """The neuron cores have every operation that the neuron models use."""
+    for node in program.populations:
+        missing = node.model.traced(node.options).words - set(target.words)
+        if missing:
+            where = f'population "{node.name}" ({node.spec}: {", ".join(sorted(missing))})'
+            yield where, len(missing), 0
+
+
+def time_runs_forwards(program: Program, target: Target) -> Broken:
+    """A streaming target answers a step before it knows the next: no layer runs backwards."""
+    for node in program.populations:
+        if node.reverse and target.timing.streaming:
+            yield f'population "{node.name}" (reverse)', 1, 0
+
+
+LIMITS: dict[Limit, tuple[str, str]] = {
+    cores_exist: ("E301", "a smaller network, fewer weight bits (--bits), or a larger target"),
+    neurons_fit_chip: ("E301", "a narrower or shallower network"),
+    synapses_fit_chip: ("E301", "a narrower or shallower network"),
+    neurons_fit_core: ("E301", "a target with larger cores"),
+    memory_fits_core: ("E301", "fewer weight bits (--bits), or a target with larger cores"),
+    currents_fit: ("E301", "fewer weight bits (--bits), or a narrower layer in front"),
+    messages_fit: ("E301", "fewer weight bits (--bits), or a target with wider messages"),
+    words_exist: ("E303", "a neuron model that this target can run: neurodeploy neurons"),
+    time_runs_forwards: (
+        "E303",
+        "train with bidirectional=False, or compile for a target that buffers whole sequences,"
+        " such as asic45",
+    ),
+}
+
+
+def check(program: Program, target: Target) -> Program:
+    """Return `program`, or raise every broken limit at once (FitError E301, E303)."""
+    problems: list[NeurodeployError] = [
+        FitError(code, f"{rule.__doc__} Needs {used:,g}; has {allowed:,g}", where=where, fix=fix)
+        for rule, (code, fix) in LIMITS.items()
+        for where, used, allowed in rule(program, target)
+    ]
+    if problems:
+        raise together(problems)
+    return program
+
+
+def core_loads(program: Program) -> dict[int, Footprint]:
+    """Return what each core has been given."""
+    loads: dict[int, Footprint] = defaultdict(Footprint)
+    for part in program.placement:
+        each = footprint(program[part.node], program.numbers)
+        loads[part.core] = loads[part.core] + each.times(part.last - part.first)
+    return dict(loads)
+
+
+def current_bounds(program: Program) -> dict[str, tuple[Reals, Reals]]:
+    """Return the least and greatest current [width] that any input can cause at each node.
+
+    In float64: exact up to 2**53, far above any register.
+    """
+    bounds: dict[str, tuple[Reals, Reals]] = {}
+    values: dict[str, tuple[Reals, Reals]] = {}
+    top = float(program.numbers.fixed.state_max)
+    for node in program:
+        ones = np.ones(node.width)
+        if isinstance(node, Source):
+            values[node.name] = (ones * node.low, ones * node.high)
+            continue
+        parts = [_edge_bounds(edge, *values[edge.source]) for edge in node.edges]
+        low, high = np.sum([p[0] for p in parts], axis=0), np.sum([p[1] for p in parts], axis=0)
+        bounds[node.name] = values[node.name] = (low, high)
+        if isinstance(node, Population):
+            spiking = node.model.spiking
+            values[node.name] = (ones * 0, ones) if spiking else (-ones * top, ones * top)
+    return bounds
+
+
+def _edge_bounds(edge: Edge, low: Reals, high: Reals) -> tuple[Reals, Reals]:
+    if isinstance(edge, Dense):
+        up = np.maximum(edge.weight, 0).astype(np.float64)
+        down = np.minimum(edge.weight, 0).astype(np.float64)
+        ends = up @ low + down @ high, up @ high + down @ low
+    else:
+        both = edge.sign * low, edge.sign * high
+        ends = np.minimum(*both), np.maximum(*both)
+    return ends[0] * 2.0**edge.exponent, ends[1] * 2.0**edge.exponent

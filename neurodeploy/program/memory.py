@@ -1,0 +1,69 @@
+"""How much memory a node needs, from the widths of its numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from neurodeploy.program.ir import Dense, Population, ProgramNode, edges
+from neurodeploy.targets.schema import Numbers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Footprint:
+    """What some neurons take; bits."""
+
+    neurons: int = 0
+    synapses: int = 0
+    weight_bits: int = 0
+    state_bits: int = 0  #: registers and constants of the neurons
+
+    @property
+    def total_bits(self) -> int:
+        """Weights and neurons together."""
+        return self.weight_bits + self.state_bits
+
+    def __add__(self, other: Footprint) -> Footprint:
+        return Footprint(
+            neurons=self.neurons + other.neurons,
+            synapses=self.synapses + other.synapses,
+            weight_bits=self.weight_bits + other.weight_bits,
+            state_bits=self.state_bits + other.state_bits,
+        )
+
+    def times(self, count: int) -> Footprint:
+        """Return what `count` such things take."""
+        return Footprint(
+            neurons=self.neurons * count,
+            synapses=self.synapses * count,
+            weight_bits=self.weight_bits * count,
+            state_bits=self.state_bits * count,
+        )
+
+
+def footprint(node: ProgramNode, numbers: Numbers) -> Footprint:
+    """Return what one neuron of `node` takes.
+
+    Weights: `weight_bits` per Dense synapse, zeros included; a Tap keeps a sign bit. Neurons: per
+    state one register; per constant one coefficient (dimensionless) or register; the bias
+    register and a 5-bit shift. A Stream keeps one current.
+    """
+    synapses = sum(e.weight.shape[1] if isinstance(e, Dense) else 1 for e in edges(node))
+    weights = sum(
+        e.weight.shape[1] * numbers.weight_bits if isinstance(e, Dense) else 1 for e in edges(node)
+    )
+    if not isinstance(node, Population):
+        return Footprint(
+            neurons=1, synapses=synapses, weight_bits=weights, state_bits=numbers.current_bits
+        )
+    model = node.model
+    constants = sum(
+        numbers.coef_frac + 1 if kind.value == "unit" else numbers.state_bits
+        for kind in model.kinds.values()
+    )
+    registers = (len(model.state._fields) + 1) * numbers.state_bits
+    return Footprint(
+        neurons=1,
+        synapses=synapses,
+        weight_bits=weights,
+        state_bits=registers + constants + 5,
+    )

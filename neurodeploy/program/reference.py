@@ -1,0 +1,115 @@
+"""What a program means: every node's `step` under `Fixed`, one time step after another.
+
+Slow, obvious, the definition. Backends are tested against it, bit for bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.arith import Fixed
+from neurodeploy.errors import InputError
+from neurodeploy.program.ir import (
+    Dense,
+    Edge,
+    Ints,
+    Population,
+    Program,
+    Readout,
+    Reals,
+    Source,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Execution:
+    """What every node did, in the time of the input (latencies are taken out).
+
+    values[name] is [T, B, width] int64; states[name] is [states, B, width], the final ones;
+    overflows[name] counts register writes that did not fit.
+    """
+
+    values: dict[str, Ints]
+    states: dict[str, Ints] = field(default_factory=dict)
+    overflows: dict[str, int] = field(default_factory=dict)
+
+
+def to_integers(source: Source, x: Any) -> tuple[Ints, int]:
+    """Return real inputs x [T, B, C] as the program's integers, and how many were clipped.
+
+    Raises InputError E106 if x does not have the shape or the numbers the program reads.
+    """
+    data = np.asarray(x)
+    if data.ndim != 3 or data.shape[2] != source.width or data.shape[0] < 1:
+        raise InputError(
+            "E106",
+            f"input has shape {data.shape}",
+            fix=f"give x [T, B, {source.width}]: steps, samples, channels",
+        )
+    if not np.all(np.isfinite(data)):
+        raise InputError("E106", "input has NaN or infinite values", fix="clean the data")
+    rounded = np.rint(data.astype(np.float64) / source.unit)
+    clipped = np.clip(rounded, source.low, source.high)
+    return clipped.astype(np.int32), int(np.count_nonzero(clipped != rounded))
+
+
+@dataclass(frozen=True)
+class _Watched(Fixed):
+    """`Fixed`, counting the register writes that did not fit."""
+
+    events: list[int] = field(default_factory=lambda: [0], compare=False)
+
+    def write(self, value: Any) -> Any:
+        stored = super().write(value)
+        self.events[0] += int(np.count_nonzero(stored != value))
+        return stored
+
+
+def execute(program: Program, x: Ints) -> Execution:
+    """Run integers x [T, B, C] through `program`."""
+    done = Execution({program.source.name: x.astype(np.int64)})
+    for node in program:
+        if isinstance(node, Source):
+            continue
+        current = sum(
+            (_current(edge, done.values[edge.source]) for edge in node.edges),
+            start=np.zeros((*x.shape[:2], node.width), np.int64),
+        )
+        if isinstance(node, Population):
+            _neurons(program, node, current, done)
+        else:
+            done.values[node.name] = current
+    return done
+
+
+def _current(edge: Edge, value: Ints) -> Ints:
+    if isinstance(edge, Dense):
+        return (value @ edge.weight.T.astype(np.int64)) << edge.exponent
+    return (value * edge.sign) << edge.exponent
+
+
+def _neurons(program: Program, node: Population, current: Ints, done: Execution) -> None:
+    numbers, spec = program.numbers.fixed, node.model
+    o = _Watched(numbers.coef_frac, numbers.state_bits, numbers.rounding, numbers.overflow)
+    coefs = spec.coefs(**node.coefs)
+    zeros = np.zeros((len(spec.state._fields), *current.shape[1:]), np.int64)
+    z, out = spec.state(*zeros), np.zeros_like(current)
+    steps = range(len(current))
+    for t in reversed(steps) if node.reverse else steps:
+        x = o.shift(current[t], node.shift) + node.bias
+        out[t], z = spec.step(o, coefs, z, x, node.options)
+    done.values[node.name] = out
+    done.states[node.name] = np.array(z, np.int64).reshape(zeros.shape)
+    done.overflows[node.name] = o.events[0]
+
+
+def read(readout: Readout, value: Ints) -> tuple[Ints, Reals]:
+    """Return the readout of node values [T, B, n]: its integers, and what they are worth."""
+    whole = value if readout.kind == "steps" else value[-1]
+    if readout.weight is not None:
+        whole = whole.astype(np.int64) @ readout.weight.T.astype(np.int64)
+    scale = readout.unit / len(value) if readout.mean else readout.unit
+    return whole, whole * scale + readout.offset

@@ -1,0 +1,52 @@
+"""Find target files and price tables, by name or by path."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+
+from neurodeploy.errors import InputError
+from neurodeploy.targets.schema import Prices, Target, read_prices, read_target
+
+
+def _shipped() -> Path:
+    """Return the folder of shipped files: inside the installed package, or the checkout's."""
+    inside = Path(__file__).parent / "data"
+    return inside if inside.is_dir() else Path(__file__).parents[2] / "targets"
+
+
+def target_names() -> list[str]:
+    """Return the names of the shipped targets."""
+    return sorted(path.stem for path in _shipped().glob("*.toml"))
+
+
+def price_names() -> list[str]:
+    """Return the names of the shipped price tables."""
+    return sorted(path.stem for path in (_shipped() / "prices").glob("*.toml"))
+
+
+def target(name: str) -> Target:
+    """Return a shipped target by name, or the one in the file that `name` is the path of.
+
+    Raises InputError E201 for an unknown name, E101 and E202 for a bad file.
+    """
+    return read_target(_find(name, _shipped(), target_names(), "target"))
+
+
+def prices(name: str) -> Prices:
+    """Return a price table, by name or path; raises like `target`."""
+    return read_prices(_find(name, _shipped() / "prices", price_names(), "price table"))
+
+
+def _find(name: str, home: Path, known: list[str], what: str) -> Path:
+    if name.endswith(".toml"):
+        return Path(name)
+    if name in known:
+        return home / f"{name}.toml"
+    near = get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise InputError(
+        "E201",
+        f"unknown {what} {name!r}",
+        fix=f"{hint}known: {', '.join(known)}; or give the path of a .toml file",
+    )
