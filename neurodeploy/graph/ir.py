@@ -7,6 +7,7 @@ float64; those of a float32 model hold exactly the values that were trained.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -245,6 +246,11 @@ def _width(op: Op, inputs: list[int]) -> int:
 def identical(a: Graph, b: Graph) -> bool:
     """Say whether two graphs have the same nodes, wiring and, bit for bit, constants."""
     return a.output == b.output and [_plain(n) for n in a] == [_plain(n) for n in b]
+
+
+def digest(graph: Graph) -> str:
+    """Return a fingerprint of nodes, wiring and constants."""
+    return hashlib.sha256(repr([graph.output, *map(_plain, graph)]).encode()).hexdigest()
 
 
 def _plain(node: Node) -> Any:

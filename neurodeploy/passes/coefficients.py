@@ -6,8 +6,8 @@
     amounts        rint(k / lsb)
 
 `lsb` [width] is what one unit of state is worth. What rounding does to the dynamics is judged by
-the poles: one that no longer decays is refused by name; the change of each channel's time constant, and
-rotations that stop, are reported.
+the poles: one that no longer decays is refused by name; the change of each channel's time
+constant, and rotations that stop, are reported.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
     g = gamma / s,  b = beta - g mean
 
 After a Linear: (g W) x + (g c + b). Before a Linear: (W diag(g)) x + (c + W b). Before a neuron:
-the neuron's input gain and bias. On a residual stream: the stream changes its unit and whatever adds
-to it or reads from it makes up for it (`push.py` has the algebra). Exact up to rounding.
+the neuron's input gain and bias. On a residual stream: the stream changes its unit, and whatever
+adds to it or reads from it makes up for it (`push.py` has the algebra). Exact up to rounding.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Put every node on cores.
 
-Nodes are taken in execution order and cut into slices that fit, filling a core before the next is opened. Placement never changes spikes. Sources stay outside the chip.
+Nodes are taken in execution order and cut into slices that fit, filling a core before the next is
+opened. Placement never changes spikes. Sources stay outside the chip.
 """
 
 from __future__ import annotations

@@ -68,7 +68,9 @@ class _Pusher:
     def run(self) -> Graph:
         for node in self.graph:
             self.pending[node.name] = self._visit(node)
-        output = self._settle(self.graph.output, self.graph.output + ".scaled")
+        last = self.graph.output
+        again = isinstance(self.graph[last].op, Affine)
+        output = self._settle(last, last if again else f"{last}.scaled")
         return replace(self.graph, nodes=_reachable(self.new, output), output=output)
 
     def _visit(self, node: Node) -> Pending:

@@ -5,11 +5,13 @@ Weights become integers with one unit per output channel, or per channel of a re
 gets as many guard bits as its register allows: the shift from current to state is the greatest
 that keeps what calibration saw (with a margin) and every threshold inside the register; it is
 negative where a threshold is far above the weights. A mean or sum over time becomes a
-population of integrators, and what follows it stays with the host.
+population of integrators; what follows it, or follows a graded value at the very end, stays with
+the host.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,18 +19,20 @@ import numpy as np
 
 from neurodeploy.errors import NeurodeployError, together
 from neurodeploy.graph.ir import (
+    Add,
     Affine,
     Array,
     Concat,
     Graph,
     Input,
     Linear,
+    Op,
     Population,
     Reduce,
 )
 from neurodeploy.passes.coefficients import round_coefs
-from neurodeploy.passes.lowerable import Lowerable, head
-from neurodeploy.passes.units import Units, input_format
+from neurodeploy.passes.lowerable import Lowerable, behind_readout, head
+from neurodeploy.passes.units import EXPONENT_MAX, Units, input_format
 from neurodeploy.program import ir
 from neurodeploy.targets import Target
 
@@ -89,7 +93,7 @@ class _Lowering:
             raise together(self.problems)
         return ir.Program(
             name=self.graph.output,
-            target=self.target.name,
+            target=self.target,
             numbers=self.numbers,
             nodes=tuple(self.nodes),
             readout=readout or self._steps(),
@@ -98,7 +102,15 @@ class _Lowering:
 
     def _is_stream(self, name: str) -> bool:
         op = self.graph[name].op
-        return not isinstance(op, Input | Affine | Concat) and not self.units.private(name)
+        shapeless = isinstance(op, Input | Affine | Concat)
+        return not (shapeless or self._is_head(name) or self.units.private(name))
+
+    def _is_head(self, name: str) -> bool:
+        """Whether `name` is a Linear that the host applies: behind a readout, or the very last."""
+        op = self.graph[name].op
+        if name in behind_readout(self.graph):
+            return True
+        return name == self.graph.output and self._graded_source(op, name) is not None
 
     def _edges(self, name: str, unit: Array) -> tuple[ir.Edge, ...]:
         """Return the edges that bring node `name` to a reader whose current is worth `unit`."""
@@ -166,14 +178,30 @@ class _Lowering:
             if spec.kinds[key].value != "unit"
         ]
         need = np.maximum(np.max(reach, axis=0) / unit, 1.0)
-        shift = np.floor(np.log2(self.numbers.fixed.state_max / need))
+        shift = np.floor(np.log2((2 ** (self._state_bits(name, op) - 1) - 1) / need))
         return np.asarray(np.clip(shift, self.numbers.shift_min, self.numbers.shift_max))
+
+    def _state_bits(self, name: str, op: Population) -> int:
+        """Return the register width: narrower where the membrane itself travels on.
+
+        The sum over the synapses behind it must fit the current register, whatever it reaches.
+        """
+        bits = self.numbers.state_bits
+        if op.model.spiking:
+            return bits
+        for reader in self.graph.readers(name):
+            if isinstance(reader.op, Linear) and not self._is_head(reader.name):
+                gain = reader.op.weight.shape[1] * self.units.weight_max * 2**EXPONENT_MAX
+                bits = min(bits, self.numbers.message_bits)
+                bits = min(bits, self.numbers.current_bits - math.ceil(math.log2(gain)))
+        return bits
 
     def _append(
         self, name: str, op: Population, source: str, unit: Array, bias: Array, shift: Array
     ) -> None:
         lsb = unit * 2.0**-shift
-        rounded = round_coefs(op, lsb, self.numbers.fixed, name)
+        state_bits = self._state_bits(name, op)
+        rounded = round_coefs(op, lsb, replace(self.numbers.fixed, state_bits=state_bits), name)
         self.problems += rounded.problems
         edges = self._edges(source, unit)
         if not self.units.private(source):
@@ -192,6 +220,7 @@ class _Lowering:
                 coefs=rounded.coefs,
                 shift=shift.astype(np.int64),
                 bias=np.rint(bias / lsb).astype(np.int64),
+                state_bits=state_bits,
                 unit=op.unit * lsb,
                 reverse=op.reverse,
             )
@@ -242,10 +271,26 @@ class _Lowering:
             mean=mean,
         )
 
+    def _graded_source(self, op: Op, name: str) -> str | None:
+        """Return the graded node that an output Linear reads: the host then applies the Linear."""
+        if not isinstance(op, Linear):
+            return None
+        (source,) = self.graph[name].inputs
+        read = self.graph[source].op
+        graded = isinstance(read, Add | Linear)
+        if isinstance(read, Population):
+            graded = not read.model.spiking
+        return source if graded else None
+
     def _steps(self) -> ir.Readout:
         """Return the readout of a graph without a reduction over time: every step's values."""
         name = self.graph.output
         op = self.graph[name].op
+        source = self._graded_source(op, name)
+        if source is not None and isinstance(op, Linear):
+            unit = self.units.of(source)
+            none = np.zeros(len(unit))
+            return self._head(source, "steps", unit, op.weight, op.bias, none, mean=False)
         offset = op.bias if isinstance(op, Linear) else np.zeros(self.graph.widths[name])
         amplitude = op.amplitude if isinstance(op, Population) and op.model.spiking else 1.0
         unit = self.units.of(name) * amplitude

@@ -1,7 +1,7 @@
 """What one integer is worth, at every node of a graph that is about to be lowered.
 
 Spikes are worth 1. The rows of a Linear in front of neurons each have their own unit, since a
-neuron's threshold can absorb any (scale invariance). The channels of a residual stream share their unit
+neuron's threshold can absorb any (scale invariance). The channels of a residual stream share theirs
 among all Linears that add to it, up to a power of two per Linear.
 """
 
@@ -25,7 +25,7 @@ from neurodeploy.graph.ir import (
     Reduce,
 )
 
-_EXPONENT_MAX = 7
+EXPONENT_MAX = 7
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class Units:
         least = min((value for value in typical if value > 0), default=1.0)
         for linear, value in zip(linears, typical, strict=True):
             steps = round(float(np.log2(value / least))) if value > 0 else 0
-            self.exponents[linear] = min(max(steps, 0), _EXPONENT_MAX)
+            self.exponents[linear] = min(max(steps, 0), EXPONENT_MAX)
         tops = [top / 2.0 ** self.exponents[i] for top, i in zip(tops, linears, strict=True)]
         unit = _positive(np.max(tops, axis=0) / self.weight_max)
         for member in members:

@@ -28,7 +28,7 @@ from neurodeploy.program.ir import (
     Stream,
     Tap,
 )
-from neurodeploy.targets.schema import Numbers
+from neurodeploy.targets.schema import Numbers, target_from
 
 FORMAT, VERSION = "neurodeploy.program", 1
 
@@ -42,7 +42,7 @@ def write(program: Program, folder: Path) -> str:
         "format": FORMAT,
         "version": VERSION,
         "name": program.name,
-        "target": program.target,
+        "target": asdict(program.target),
         "numbers": asdict(program.numbers),
         "nodes": [_plain(node, f"{i:03d}", arrays) for i, node in enumerate(program.nodes)],
         "readout": _plain(program.readout, "readout", arrays),
@@ -90,7 +90,7 @@ def read(folder: Path) -> Program:
         }
         return Program(
             name=body["name"],
-            target=body["target"],
+            target=target_from(body["target"]),
             numbers=Numbers(**body["numbers"]),
             nodes=tuple(_object(item, arrays) for item in body["nodes"]),
             readout=_object(body["readout"], arrays),

@@ -14,15 +14,16 @@ Real numbers appear only as units, which say what an integer stands for.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from neurodeploy.arith import Fixed
 from neurodeploy.neurons import SPECS, NeuronSpec
-from neurodeploy.targets.schema import Numbers
+from neurodeploy.targets.schema import Numbers, Target
 
 Ints = npt.NDArray[Any]
 Reals = npt.NDArray[np.float64]
@@ -82,8 +83,9 @@ class Stream:
 class Population:
     """Neurons of one model; arrays [width].
 
-    `shift` brings the current to the scale of the state, `bias` is on that scale. `unit` is the
-    published membrane worth of one unit of state.
+    `shift` brings the current to the scale of the state, `bias` is on that scale. Registers have
+    `state_bits`, fewer than the target's where a membrane is sent on and must fit a current.
+    `unit` is the published membrane worth of one unit of state.
     """
 
     name: str
@@ -94,6 +96,7 @@ class Population:
     coefs: Mapping[str, Ints]
     shift: Ints
     bias: Ints
+    state_bits: int
     unit: Reals
     reverse: bool = False
     latency: int = 0  #: steps by which this node lags behind the input
@@ -136,10 +139,13 @@ class Slice:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Program:
-    """Nodes in execution order, a readout, and where things stand on the chip."""
+    """Nodes in execution order, a readout, and where things stand on the chip.
+
+    `numbers` are the target's, with the weight bits that were chosen.
+    """
 
     name: str
-    target: str
+    target: Target
     numbers: Numbers
     nodes: tuple[ProgramNode, ...]
     readout: Readout
@@ -175,6 +181,10 @@ class Program:
         """Steps between an input and its effect on the readout."""
         node = self[self.readout.source]
         return 0 if isinstance(node, Source) else node.latency
+
+    def fixed(self, node: Population) -> Fixed:
+        """Return the integer reading in which the neurons of `node` are stepped."""
+        return replace(self.numbers.fixed, state_bits=node.state_bits)
 
     def graded(self, name: str) -> bool:
         """Whether node `name` sends graded values (each costs a multiply at a synapse)."""

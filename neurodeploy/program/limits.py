@@ -142,7 +142,6 @@ def current_bounds(program: Program) -> dict[str, tuple[Reals, Reals]]:
     """
     bounds: dict[str, tuple[Reals, Reals]] = {}
     values: dict[str, tuple[Reals, Reals]] = {}
-    top = float(program.numbers.fixed.state_max)
     for node in program:
         ones = np.ones(node.width)
         if isinstance(node, Source):
@@ -152,7 +151,7 @@ def current_bounds(program: Program) -> dict[str, tuple[Reals, Reals]]:
         low, high = np.sum([p[0] for p in parts], axis=0), np.sum([p[1] for p in parts], axis=0)
         bounds[node.name] = values[node.name] = (low, high)
         if isinstance(node, Population):
-            spiking = node.model.spiking
+            spiking, top = node.model.spiking, float(program.fixed(node).state_max)
             values[node.name] = (ones * 0, ones) if spiking else (-ones * top, ones * top)
     return bounds
 

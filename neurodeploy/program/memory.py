@@ -57,10 +57,10 @@ def footprint(node: ProgramNode, numbers: Numbers) -> Footprint:
         )
     model = node.model
     constants = sum(
-        numbers.coef_frac + 1 if kind.value == "unit" else numbers.state_bits
+        numbers.coef_frac + 1 if kind.value == "unit" else node.state_bits
         for kind in model.kinds.values()
     )
-    registers = (len(model.state._fields) + 1) * numbers.state_bits
+    registers = (len(model.state._fields) + 1) * node.state_bits
     return Footprint(
         neurons=1,
         synapses=synapses,

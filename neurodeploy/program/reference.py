@@ -29,11 +29,13 @@ class Execution:
     """What every node did, in the time of the input (latencies are taken out).
 
     values[name] is [T, B, width] int64; states[name] is [states, B, width], the final ones;
-    overflows[name] counts register writes that did not fit.
+    membranes[name] [T, B, width] is what each spike was decided on; overflows[name] counts
+    register writes that did not fit.
     """
 
     values: dict[str, Ints]
     states: dict[str, Ints] = field(default_factory=dict)
+    membranes: dict[str, Ints] = field(default_factory=dict)
     overflows: dict[str, int] = field(default_factory=dict)
 
 
@@ -58,14 +60,19 @@ def to_integers(source: Source, x: Any) -> tuple[Ints, int]:
 
 @dataclass(frozen=True)
 class _Watched(Fixed):
-    """`Fixed`, counting the register writes that did not fit."""
+    """`Fixed`, counting the register writes that did not fit, and noting what is compared."""
 
     events: list[int] = field(default_factory=lambda: [0], compare=False)
+    compared: list[Any] = field(default_factory=list, compare=False)
 
     def write(self, value: Any) -> Any:
         stored = super().write(value)
         self.events[0] += int(np.count_nonzero(stored != value))
         return stored
+
+    def spike(self, value: Any, threshold: Any, compare: str) -> Any:
+        self.compared.append(value)
+        return super().spike(value, threshold, compare)
 
 
 def execute(program: Program, x: Ints) -> Execution:
@@ -92,7 +99,7 @@ def _current(edge: Edge, value: Ints) -> Ints:
 
 
 def _neurons(program: Program, node: Population, current: Ints, done: Execution) -> None:
-    numbers, spec = program.numbers.fixed, node.model
+    numbers, spec = program.fixed(node), node.model
     o = _Watched(numbers.coef_frac, numbers.state_bits, numbers.rounding, numbers.overflow)
     coefs = spec.coefs(**node.coefs)
     zeros = np.zeros((len(spec.state._fields), *current.shape[1:]), np.int64)
@@ -104,6 +111,9 @@ def _neurons(program: Program, node: Population, current: Ints, done: Execution)
     done.values[node.name] = out
     done.states[node.name] = np.array(z, np.int64).reshape(zeros.shape)
     done.overflows[node.name] = o.events[0]
+    if o.compared:
+        order = o.compared[::-1] if node.reverse else o.compared
+        done.membranes[node.name] = np.array(order)
 
 
 def read(readout: Readout, value: Ints) -> tuple[Ints, Reals]:

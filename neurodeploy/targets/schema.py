@@ -138,6 +138,20 @@ def read_target(path: Path) -> Target:
     return target
 
 
+def target_from(record: Mapping[str, Any]) -> Target:
+    """Return the target that `dataclasses.asdict` made plain data of."""
+    parts = {"chip": Chip, "core": Core, "numbers": Numbers, "timing": Timing}
+    values: dict[str, Any] = {
+        key: parts[key](**value)
+        if key in parts
+        else tuple(value)
+        if isinstance(value, list)
+        else value
+        for key, value in record.items()
+    }
+    return Target(**values)
+
+
 def read_prices(path: Path) -> Prices:
     """Read the price table at `path`; raises like `read_target`."""
     raw = _toml(path)

@@ -1,0 +1,155 @@
+"""The public functions, put together from the rooms below.
+
+graph   = load("model.pt")                         or trace(module, example)
+y       = interpret(graph, x)                      float64: what the graph means
+program = compile(graph, target("loihi2"), calibration=x, bits=8)
+run     = simulate(program, x)                     exact integers, and counts
+compare(graph, program, x)                         the first divergence, agreement per layer
+export(graph, "model.onnx");  emit(program, "build/")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from neurodeploy.backends.simulator import simulate
+from neurodeploy.errors import InputError
+from neurodeploy.frontends import read_model
+from neurodeploy.graph.interpret import interpret
+from neurodeploy.graph.ir import Graph, digest
+from neurodeploy.passes.pipeline import Watch, compile_graph
+from neurodeploy.passes.verify import Verdict
+from neurodeploy.program.ir import Program
+from neurodeploy.reports.compare import Comparison
+from neurodeploy.reports.compare import compare as compare_runs
+from neurodeploy.targets import Target, target
+
+__all__ = [
+    "compare",
+    "compile",
+    "emit",
+    "export",
+    "interpret",
+    "load",
+    "report",
+    "save",
+    "simulate",
+    "target",
+    "trace",
+]
+
+
+def load(path: str | Path) -> Graph:
+    """Return the graph of a model file: .pt (written by `save`), .nir or .onnx.
+
+    `neurodeploy.nn.load` reads a .pt back as a trainable module. Raises InputError or ToolError.
+    """
+    return read_model(Path(path)).graph
+
+
+def save(model: Any, path: str | Path, example: Any = None) -> None:
+    """Write a torch module as a checkpoint: data only, read back with `load` or `nn.load`.
+
+    example: an input x [T, B, C], which then serves for calibration. Raises InputError.
+    """
+    from neurodeploy import nn
+
+    nn.save(model, path, example=example)
+
+
+def trace(module: Any, example: Any = None) -> Graph:
+    """Return the graph of a torch module whose forward takes x [T, B, C]; raises InputError."""
+    from neurodeploy.frontends import torch
+
+    return torch.trace(module, example)
+
+
+def compile(
+    graph: Graph,
+    target: Target,
+    *,
+    calibration: Any = None,
+    bits: int | None = None,
+    verify: bool = False,
+    origin: str = "",
+    watch: Watch = lambda name, stage: None,
+) -> Program:
+    """Return the integer program of `graph` for `target`.
+
+    calibration: inputs x [T, B, C] that set the scales, else bounds do; bits: of the weights, 8 by
+    default; verify: check every pass on the calibration data (the verdicts are in
+    `program.notes["verified"]`); origin: what to call the data in reports. Raises InputError,
+    FitError (all broken limits at once), MismatchError E401.
+    """
+    compiled = compile_graph(
+        graph,
+        target,
+        calibration=calibration,
+        origin=origin,
+        bits=bits,
+        verify=verify,
+        watch=watch,
+    )
+    notes = {"model": digest(graph), "verified": _records(compiled.verdicts)}
+    return replace(compiled.program, notes={**compiled.program.notes, **notes})
+
+
+def _records(verdicts: Mapping[str, Verdict]) -> dict[str, Any]:
+    return {name: verdict.record() for name, verdict in verdicts.items()}
+
+
+def compare(
+    graph: Graph,
+    program: Program,
+    x: Any,
+    *,
+    labels: Any = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Comparison:
+    """Run both on x [T, B, C]; return their agreement and the first divergence.
+
+    labels: class indices [B]. Raises InputError E107 if the program came from another model.
+    """
+    known = program.notes.get("model")
+    if known is not None and known != digest(graph):
+        raise InputError(
+            "E107",
+            "the program was not compiled from this model, or the model has changed since",
+            fix="compile the model again",
+        )
+
+    def run(part: Any, names: list[str]) -> Any:
+        return simulate(program, part, record=names)
+
+    return compare_runs(graph, program, x, run, labels=labels, progress=progress)
+
+
+def export(stage: Graph | Program, path: str | Path) -> None:
+    """Write a graph as .nir or .onnx, or a program as .onnx (integers).
+
+    Raises InputError E108 for what the format cannot carry, E110 if it cannot be written,
+    ToolError E601 if a package is missing.
+    """
+    from neurodeploy.backends.export import write
+
+    write(stage, Path(path))
+
+
+def emit(program: Program, folder: str | Path, *, backend: str = "program") -> Path:
+    """Write a program as a folder: "program" alone, or with a "lava" bundle in it.
+
+    Raises InputError E110 if it cannot be written.
+    """
+    from neurodeploy.backends.folder import write
+
+    return write(program, Path(folder), bundle=None if backend == "program" else backend)
+
+
+def report(program: Program, runs: Any, path: str | Path, *, prices: str | None = None) -> None:
+    """Write an HTML page about a program and its runs; raises InputError, ToolError E601."""
+    from neurodeploy.reports.html import write
+
+    write(program, list(runs), Path(path), prices=prices)

@@ -1,0 +1,192 @@
+"""Run a program on data, layer by layer with time inside, some samples at a time.
+
+Every node's update is the kernel that `kernels.fixed_kernel` generates from its `step`; synapses
+are event driven. Both are integers throughout, so the result does not depend on order, threads or
+chunks: it is `program.reference.execute`, bit for bit, and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.backends.simulator.synapses import add_graded, add_spikes, add_tapped
+from neurodeploy.kernels import fixed_kernel, share
+from neurodeploy.program.ir import Dense, Edge, Ints, Population, Program, Source, edges
+from neurodeploy.program.reference import read, to_integers
+from neurodeploy.program.run import Run, edge_count, node_count
+
+_CHUNK_ELEMENTS = 2_000_000  # of [samples, steps, widest node]: stays near the caches
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(eq=False)
+class _Tally:
+    """Sums over the chunks of one run."""
+
+    events: dict[tuple[str, int], int] = field(default_factory=dict)
+    spikes: dict[str, int] = field(default_factory=dict)
+    overflows: dict[str, int] = field(default_factory=dict)
+
+
+def simulate(
+    program: Program,
+    x: Any,
+    *,
+    record: Collection[str] = (),
+    states: bool = False,
+    progress: Progress = lambda done, total: None,
+) -> Run:
+    """Run real inputs x [T, B, C] through `program`.
+
+    record: names of nodes whose outputs to keep; states: keep the final states of all populations;
+    progress(samples done, samples) is called after each chunk. Raises InputError E106 if x
+    does not fit the program.
+    """
+    whole, clipped = to_integers(program.source, x)
+    data = np.ascontiguousarray(whole.transpose(1, 0, 2))
+    samples, steps = data.shape[:2]
+    widest = max(node.width for node in program)
+    chunk = max(1, _CHUNK_ELEMENTS // (steps * widest))
+    tally, weights = _Tally(), _rows(program)
+    results: list[tuple[Any, Any]] = []
+    kept: dict[str, list[Ints]] = {name: [] for name in record}
+    finals: dict[str, list[Ints]] = {}
+    wanted = {*record, program.readout.source}
+    for first in range(0, max(samples, 1), chunk):
+        part = data[first : first + chunk]
+        values = _forward(program, part, weights, tally, wanted, finals if states else None)
+        results.append(read(program.readout, values[program.readout.source].transpose(1, 0, 2)))
+        for name in record:
+            kept[name].append(values[name].transpose(1, 0, 2))
+        progress(min(first + chunk, samples), samples)
+    axis = 1 if program.readout.kind == "steps" else 0
+    return Run(
+        program=program,
+        steps=steps,
+        samples=samples,
+        outputs=np.concatenate([real for _, real in results], axis=axis),
+        integers=np.concatenate([whole for whole, _ in results], axis=axis),
+        edges=_edge_counts(program, tally, steps * samples),
+        nodes=_node_counts(program, tally, steps * samples),
+        readout_macs=_readout_macs(program, steps, samples),
+        clipped_inputs=clipped,
+        values={name: np.concatenate(parts, axis=1) for name, parts in kept.items()},
+        states={name: np.concatenate(parts, axis=1) for name, parts in finals.items()},
+    )
+
+
+def _rows(program: Program) -> dict[int, Ints]:
+    """Return each Dense edge's weights [in, out], narrow and contiguous, by the edge's id."""
+    found = {}
+    for node in program:
+        for edge in edges(node):
+            if isinstance(edge, Dense):
+                kind = np.int8 if np.abs(edge.weight).max(initial=0) < 128 else np.int16
+                found[id(edge)] = np.ascontiguousarray(edge.weight.T.astype(kind))
+    return found
+
+
+def _forward(
+    program: Program,
+    data: Ints,
+    weights: dict[int, Ints],
+    tally: _Tally,
+    wanted: Collection[str],
+    finals: dict[str, list[Ints]] | None,
+) -> dict[str, Ints]:
+    """Run one chunk [B, T, C]; return the outputs of the wanted nodes, [B, T, width]."""
+    samples, steps = data.shape[:2]
+    last_use = {edge.source: node.name for node in program for edge in edges(node)}
+    values: dict[str, Ints] = {}
+    for node in program:
+        if isinstance(node, Source):
+            values[node.name] = data
+            continue
+        current = np.zeros((samples, steps, node.width), np.int32)
+        for i, edge in enumerate(node.edges):
+            events = _deliver(edge, values[edge.source], weights, current, program)
+            tally.events[node.name, i] = tally.events.get((node.name, i), 0) + events
+        values[node.name] = current
+        if isinstance(node, Population):
+            values[node.name], state = _update(program, node, current, tally)
+            if finals is not None:
+                finals.setdefault(node.name, []).append(state)
+        for edge in node.edges:
+            if last_use[edge.source] == node.name and edge.source not in wanted:
+                values.pop(edge.source, None)
+    return values
+
+
+def _deliver(
+    edge: Edge, value: Ints, weights: dict[int, Ints], current: Ints, program: Program
+) -> int:
+    samples = len(value)
+    events = np.zeros(samples, np.int64)
+    kernel: Any = add_tapped
+    if isinstance(edge, Dense):
+        kernel = add_graded if program.graded(edge.source) else add_spikes
+        table = weights[id(edge)]
+        work = value.size * 8
+    else:
+        table, work = edge.sign.astype(np.int32), value.size
+    share(kernel, value, table, edge.exponent, current, events, samples=samples, work=work)
+    return int(events.sum())
+
+
+def _update(program: Program, node: Population, current: Ints, tally: _Tally) -> tuple[Ints, Ints]:
+    spec, samples = node.model, len(current)
+    run = fixed_kernel(spec.name, tuple(sorted(node.options.items())), program.fixed(node))
+    coefs = np.array([node.coefs[name] for name in spec.coefs._fields], np.int64)
+    state = np.zeros((len(spec.state._fields), samples, node.width), np.int64)
+    out = np.empty(current.shape, np.uint8 if spec.spiking else np.int32)
+    over = np.zeros(samples, np.int64)
+    left, right = np.maximum(node.shift, 0), np.maximum(-node.shift, 0)
+    wide = [a.astype(np.int64) for a in (left, right, node.bias)]
+    args = (current, coefs, *wide, state, out, over, node.reverse)
+    share(run, *args, samples=samples, work=current.size)
+    spikes = int(np.count_nonzero(out)) if spec.spiking else 0
+    tally.spikes[node.name] = tally.spikes.get(node.name, 0) + spikes
+    tally.overflows[node.name] = tally.overflows.get(node.name, 0) + int(over.sum())
+    return out, state
+
+
+def _edge_counts(program: Program, tally: _Tally, updates: int) -> tuple[Any, ...]:
+    return tuple(
+        edge_count(
+            program,
+            edge,
+            node.name,
+            events=tally.events[node.name, i],
+            updates=updates,
+            width=program[edge.source].width,
+        )
+        for node in program
+        for i, edge in enumerate(edges(node))
+    )
+
+
+def _node_counts(program: Program, tally: _Tally, updates: int) -> tuple[Any, ...]:
+    return tuple(
+        node_count(
+            program,
+            node.name,
+            updates=updates * node.width,
+            spikes=tally.spikes.get(node.name, 0),
+            overflows=tally.overflows.get(node.name, 0),
+        )
+        for node in program
+        if not isinstance(node, Source)
+    )
+
+
+def _readout_macs(program: Program, steps: int, samples: int) -> int:
+    weight = program.readout.weight
+    if weight is None:
+        return 0
+    times = steps if program.readout.kind == "steps" else 1
+    return int(weight.size) * samples * times

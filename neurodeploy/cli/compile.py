@@ -1,0 +1,120 @@
+"""`neurodeploy compile`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from neurodeploy.cli.output import File, Folder, json_option, say, to_json
+
+if TYPE_CHECKING:
+    from neurodeploy.frontends import Model
+    from neurodeploy.graph.ir import Graph
+    from neurodeploy.program.ir import Program
+
+PASSES = (
+    "fold-batchnorm",
+    "fold-dynamics",
+    "fold-amplitude",
+    "calibrate",
+    "quantize",
+    "align-delays",
+    "place",
+)
+
+
+@click.command("compile")
+@click.argument("model", type=File)
+@click.option("--target", "target_name", required=True, help="Name of a target, or a .toml file.")
+@click.option("-o", "--output", type=Folder, help="Folder to write.  [default: MODEL.TARGET]")
+@click.option("--calibrate", type=File, help="Data set (.npz with x) that sets the scales.")
+@click.option("--bits", type=click.IntRange(2, 16), help="Weight bits.  [default: 8]")
+@click.option("--verify", is_flag=True, help="Check every pass on the calibration data.")
+@click.option(
+    "--dump-after",
+    type=click.Choice(PASSES),
+    multiple=True,
+    help="Write the graph or program after this pass into the output folder.",
+)
+@click.option("--dry-run", is_flag=True, help="Compile and report, but write nothing.")
+@json_option
+def compile_command(
+    model: Path,
+    target_name: str,
+    output: Path | None,
+    calibrate: Path | None,
+    bits: int | None,
+    verify: bool,
+    dump_after: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Compile MODEL (.pt, .nir, .onnx) to an integer program for a target.
+
+    Scales come from --calibrate, else from the example saved in the checkpoint, else from bounds;
+    the summary says which. --verify needs data.
+    """
+    from neurodeploy import api
+    from neurodeploy.backends import folder
+    from neurodeploy.frontends import read_model
+    from neurodeploy.reports.records import program_record
+    from neurodeploy.reports.text import program_text
+
+    target = api.target(target_name)
+    network = read_model(model)
+    data, origin = _calibration(network, calibrate)
+    if verify and data is None:
+        raise click.UsageError("--verify needs data: give --calibrate DATA.npz")
+    dumps: dict[str, str] = {}
+
+    def watch(name: str, stage: Any) -> None:
+        if name in dump_after:
+            dumps[name] = _text(stage)
+
+    program = api.compile(
+        network.graph,
+        target,
+        calibration=data,
+        bits=bits,
+        verify=verify,
+        origin=origin,
+        watch=watch,
+    )
+    place = output or Path(f"{model.stem}.{target.name}")
+    if not dry_run:
+        folder.write(program, place, bundle=target.bundle, golden=data, texts=dumps)
+    record = program_record(program)
+    if as_json:
+        body = {"output": None if dry_run else str(place), "program": record, "dumps": dumps}
+        click.echo(to_json("compile", body))
+        return
+    click.echo(program_text(program))
+    if origin.startswith("bounds"):
+        say("note: without data, scales are safe bounds and may be coarse; give --calibrate")
+    if dry_run:
+        for name, dumped in dumps.items():
+            click.echo(f"\nafter {name}:\n{dumped}")
+    click.echo("\ndry run: nothing written" if dry_run else f"\nwrote {place}")
+
+
+def _calibration(network: Model, calibrate: Path | None) -> tuple[Any, str]:
+    """Return calibration inputs and what to call them."""
+    from neurodeploy.frontends.data import read_data
+
+    if calibrate is not None:
+        x = read_data(calibrate).x
+        return x, f"{calibrate.name} ({x.shape[1]} samples)"
+    if network.example is not None:
+        x = network.example
+        return x, f"the example in the checkpoint ({x.shape[1]} samples)"
+    return None, "bounds (inputs taken to be in [-1, 1], sequences of at most 1024 steps)"
+
+
+def _text(stage: Graph | Program) -> str:
+    from neurodeploy.graph.ir import Graph
+    from neurodeploy.graph.text import text
+    from neurodeploy.program.text import program_text
+
+    return text(stage, full=True) if isinstance(stage, Graph) else program_text(stage)

@@ -1,0 +1,301 @@
+"""From trained torch modules to graphs.
+
+`trace` follows `forward` with torch.fx. It knows the modules of `neurodeploy.nn`, torch.nn.Linear,
+Dropout and Identity as nodes, looks into every other module, and understands sums, products
+with a number, concatenation of channels, and mean, sum and last over time. Everything it does not
+know is reported at once, each with its path.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import fx
+
+from neurodeploy import nn
+from neurodeploy.errors import InputError, NeurodeployError, together
+from neurodeploy.graph import rules
+from neurodeploy.graph.ir import (
+    Add,
+    Affine,
+    BatchNorm,
+    Concat,
+    Graph,
+    Input,
+    Linear,
+    Neurons,
+    Node,
+    Op,
+    Reduce,
+    vector,
+)
+from neurodeploy.nn.neurons import Neuron
+
+_LEAVES = (nn.BatchNorm, nn.Readout, nn.Scale, Neuron, torch.nn.Linear, torch.nn.Dropout)
+_SUMS = (operator.add, operator.iadd, torch.add)
+_PRODUCTS = (operator.mul, operator.imul, torch.mul)
+
+
+def trace(module: torch.nn.Module, example: Any = None) -> Graph:
+    """Return the graph of a trained module whose forward takes x [T, B, C].
+
+    example: one such x, which also tells the width where the module does not. Constants are
+    those the module computes with, in its own precision. Raises InputError E104 naming every
+    layer and operation that is not known, E105 for NaN or infinite weights.
+    """
+    graph = _Tracer(module, example).graph()
+    return rules.check(graph)
+
+
+class _Fx(fx.Tracer):
+    """Stop at the modules that are nodes, and at torch's own, which cannot be looked into."""
+
+    def is_leaf_module(self, m: torch.nn.Module, module_qualified_name: str) -> bool:
+        inside = isinstance(m, torch.nn.Sequential | nn.SDTCM | nn.SDTCMBlock)
+        return isinstance(m, _LEAVES) or (
+            not inside and super().is_leaf_module(m, module_qualified_name)
+        )
+
+
+class _Tracer:
+    """One trace: nodes so far, and the problems met."""
+
+    def __init__(self, module: torch.nn.Module, example: Any) -> None:
+        self.module = module
+        self.width = None if example is None else int(np.shape(example)[-1])
+        self.problems: list[NeurodeployError] = []
+        self.nodes: list[Node] = []
+        self.names: dict[fx.Node, str] = {}
+        self.widths: dict[str, int] = {}
+        self.taken: set[str] = set()
+
+    def graph(self) -> Graph:
+        is_neuron = isinstance(self.module, _LEAVES)
+        root = torch.nn.Sequential(self.module) if is_neuron else self.module
+        self.module = root
+        try:
+            traced = _Fx().trace(root)
+        except Exception as error:  # torch.fx raises many kinds, all about the module's code
+            raise InputError(
+                "E104",
+                f"{type(self.module).__name__}.forward cannot be followed: {error}",
+                fix="use a forward without branches or loops that depend on the data",
+            ) from error
+        self._input_width(traced)
+        output = ""
+        for item in traced.nodes:
+            if item.op == "placeholder":
+                if not self.nodes:
+                    self._emit(item, "input", Input(self.width or 0), [])
+                elif not item.users:
+                    continue
+                else:
+                    self._refuse(f"input {item.name!r}", "a second input")
+            elif item.op == "output":
+                output = self._output(item)
+            else:
+                self._visit(item)
+        if self.problems:
+            raise together(self.problems)
+        return Graph(tuple(self.nodes), output)
+
+    def _input_width(self, traced: fx.Graph) -> None:
+        """Find the width of the input from the first layer that has one."""
+        for item in traced.nodes:
+            if self.width is None and item.op == "call_module":
+                self.width = _input_width(self.module.get_submodule(str(item.target)))
+        if self.width is None:
+            raise InputError(
+                "E106", "the width of the input is not known", fix="give an example [T, B, C]"
+            )
+
+    def _output(self, item: fx.Node) -> str:
+        value = item.args[0]
+        if not isinstance(value, fx.Node) or (value not in self.names and not self.problems):
+            self._refuse("the output", "a model that does not return one tensor")
+            return ""
+        return self.names.get(value, "")
+
+    def _visit(self, item: fx.Node) -> None:
+        inputs = [arg for arg in item.all_input_nodes if arg in self.names]
+        if len(inputs) < len(item.all_input_nodes) and item.op != "get_attr":
+            return  # something before it was refused already
+        if item.op == "call_module":
+            self._module(item, str(item.target))
+        else:
+            self._operation(item)
+
+    def _module(self, item: fx.Node, path: str) -> None:
+        module = self.module.get_submodule(path)
+        source = item.args[0]
+        assert isinstance(source, fx.Node)
+        if _is_identity(module):
+            self.names[item] = self.names[source]
+            return
+        op = _module_op(module, self.widths[self.names[source]])
+        if op is None:
+            fix = "use neurodeploy.nn.BatchNorm" if "BatchNorm" in type(module).__name__ else ""
+            self._refuse(f"{path} ({type(module).__name__})", "a layer that is not known", fix)
+            return
+        self._emit(item, path, op, [source])
+
+    def _operation(self, item: fx.Node) -> None:
+        found = _operation(item, self.widths, self.names)
+        if found is None:
+            what = getattr(item.target, "__name__", str(item.target))
+            self._refuse(f"{_place(item)}{what}", f"an operation that is not known: {item.op}")
+            return
+        op, inputs = found
+        if op is None:
+            self.names[item] = self.names[inputs[0]]
+            return
+        self._emit(item, f"{_place(item)}{type(op).__name__.lower()}", op, inputs)
+
+    def _emit(self, item: fx.Node, name: str, op: Op, inputs: list[fx.Node]) -> None:
+        unique, count = name, 1
+        while unique in self.taken:
+            unique, count = f"{name}_{count}", count + 1
+        self.taken.add(unique)
+        node = Node(unique, op, tuple(self.names[source] for source in inputs))
+        self.nodes.append(node)
+        self.names[item] = unique
+        widths = [self.widths[name] for name in node.inputs]
+        self.widths[unique] = _width(op, widths)
+
+    def _refuse(self, where: str, what: str, fix: str = "") -> None:
+        hint = fix or "use layers of neurodeploy.nn, torch.nn.Linear, +, cat, mean, sum, x[-1]"
+        self.problems.append(InputError("E104", f"{where}: {what}", fix=hint))
+
+
+def _place(item: fx.Node) -> str:
+    """Return the path of the module that an operation stands in, with a dot behind it."""
+    stack = item.meta.get("nn_module_stack") or {}
+    paths = [path for path, _ in stack.values() if path]
+    return f"{paths[-1]}." if paths else ""
+
+
+def _width(op: Op, inputs: list[int]) -> int:
+    if isinstance(op, Input):
+        return op.width
+    if isinstance(op, Linear):
+        return int(op.weight.shape[0])
+    return sum(inputs) if isinstance(op, Concat) else inputs[0]
+
+
+def _is_identity(module: torch.nn.Module) -> bool:
+    steps = isinstance(module, nn.Readout) and module.kind == "steps"
+    return steps or isinstance(module, torch.nn.Identity | torch.nn.Dropout)
+
+
+def _input_width(module: torch.nn.Module) -> int | None:
+    for name in ("in_features", "num_features", "width"):
+        if isinstance(value := getattr(module, name, None), int):
+            return value
+    return None
+
+
+def _array(value: Any) -> Any:
+    return np.asarray(value.detach().cpu().numpy(), np.float64)
+
+
+def _module_op(module: torch.nn.Module, width: int) -> Op | None:
+    if isinstance(module, Neuron):
+        return _neurons(module)
+    if isinstance(module, nn.BatchNorm):
+        return _batchnorm(module)
+    if isinstance(module, torch.nn.Linear):
+        bias = np.zeros(module.out_features) if module.bias is None else _array(module.bias)
+        return Linear(_array(module.weight), bias)
+    if isinstance(module, nn.Scale):
+        return Affine(vector(module.gain, width), np.zeros(width))
+    if isinstance(module, nn.Readout):
+        return Reduce(module.kind, np.zeros(width))
+    return None
+
+
+def _batchnorm(module: nn.BatchNorm) -> BatchNorm:
+    width = module.num_features
+    mean = np.zeros(width) if module.running_mean is None else _array(module.running_mean)
+    var = np.ones(width) if module.running_var is None else _array(module.running_var)
+    gamma = np.ones(width) if module.weight is None else _array(module.weight)
+    beta = np.zeros(width) if module.bias is None else _array(module.bias)
+    return BatchNorm(gamma, beta, mean, var, float(module.eps))
+
+
+def _neurons(module: Neuron) -> Neurons:
+    kind = next((p.dtype for p in module.parameters()), torch.float32)
+    width = module.width
+
+    def exact(value: Any) -> Any:
+        return vector(_array(torch.as_tensor(value).to(kind)), width)
+
+    return Neurons(
+        spec=module.spec.name,
+        options=dict(module.options),
+        params={name: exact(value) for name, value in module.params()._asdict().items()},
+        gain=np.ones(width),
+        bias=np.zeros(width),
+        amplitude=float(module.alpha().to(kind)),
+        reverse=module.reverse,
+    )
+
+
+Found = tuple[Op | None, list[fx.Node]] | None
+
+
+def _operation(item: fx.Node, widths: dict[str, int], names: dict[fx.Node, str]) -> Found:
+    """Return the operation of an fx node and what it reads, or None if it is not known."""
+    args, target = item.args, item.target
+    if target in _SUMS and not item.kwargs and all(isinstance(a, fx.Node) for a in args):
+        return Add(), list(args)  # type: ignore[arg-type]
+    if target in _PRODUCTS and not item.kwargs:
+        return _product(args, widths, names)
+    if target in (torch.cat, torch.concat, torch.concatenate):
+        parts = list(args[0])  # type: ignore[arg-type,call-overload]
+        dim = item.kwargs.get("dim", args[1] if len(args) > 1 else 0)
+        return (Concat(), parts) if dim in (-1, 2) else None
+    if target is operator.getitem and args[1] == -1:
+        return _reduction("last", args[0], widths, names)
+    name = target if isinstance(target, str) else getattr(target, "__name__", "")
+    if name in ("mean", "sum") and (item.op == "call_method" or target in (torch.mean, torch.sum)):
+        dim = item.kwargs.get("dim", args[1] if len(args) > 1 else None)
+        extra = {key for key, value in item.kwargs.items() if key != "dim" and value}
+        return (
+            _reduction(name, args[0], widths, names)
+            if dim in (0, (0,), [0]) and not extra
+            else None
+        )
+    if name in ("contiguous", "clone", "detach", "float", "double") and len(args) == 1:
+        return None, [args[0]]  # type: ignore[list-item]
+    return None
+
+
+def _product(args: Any, widths: dict[str, int], names: dict[fx.Node, str]) -> Found:
+    numbers = [a for a in args if isinstance(a, int | float)]
+    nodes = [a for a in args if isinstance(a, fx.Node)]
+    if len(numbers) != 1 or len(nodes) != 1:
+        return None
+    width = widths[names[nodes[0]]]
+    return Affine(vector(numbers[0], width), np.zeros(width)), nodes
+
+
+def _reduction(kind: str, source: Any, widths: dict[str, int], names: dict[fx.Node, str]) -> Found:
+    return Reduce(kind, np.zeros(widths[names[source]])), [source]
+
+
+Read = Callable[[Path], tuple[Graph, Any]]
+
+
+def read(path: Path) -> tuple[Graph, Any]:
+    """Return the graph of a checkpoint written by `neurodeploy.save`, and its example or None.
+
+    Raises the errors of `nn.load` and `trace`.
+    """
+    module, example = nn.checkpoint.read(path)
+    example = None if example is None else example.numpy()
+    return trace(module, example), example

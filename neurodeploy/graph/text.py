@@ -1,0 +1,59 @@
+"""A graph as text, one node a line: for `inspect` and `--dump-after`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.graph.ir import Graph, Neurons, Node, Population
+
+
+def text(graph: Graph, *, full: bool = False) -> str:
+    """Return `graph` as text; `full` prints every constant, else its range."""
+    rows = [_line(graph, node, full=full) for node in graph]
+    notes = [f"output {graph.output}"]
+    if graph.ranges:
+        notes.append(f"ranges from {graph.calibration}")
+    return "\n".join([*rows, *notes])
+
+
+def _line(graph: Graph, node: Node, *, full: bool) -> str:
+    reads = f" <- {', '.join(node.inputs)}" if node.inputs else ""
+    head = f"{node.name}: {type(node.op).__name__} [{graph.widths[node.name]}]{reads}"
+    units = node.op.model.units if isinstance(node.op, Neurons | Population) else {}
+    parts = [part for item in fields(node.op) for part in _parts(item.name, node.op, units, full)]
+    seen = graph.ranges.get(node.name)
+    if seen is not None:
+        parts.append(f"values {_range(np.stack([seen.low, seen.high]))}")
+    return "\n".join([head, *(f"    {part}" for part in parts)])
+
+
+def _parts(name: str, op: Any, units: Mapping[str, str], full: bool) -> list[str]:
+    value = getattr(op, name)
+    if isinstance(value, Mapping):
+        return [
+            f"{key} = {_value(item, full)}{_unit(units.get(key))}" for key, item in value.items()
+        ]
+    if name == "width" or (name, value) in (("amplitude", 1.0), ("reverse", False)):
+        return []
+    return [f"{name} = {_value(value, full)}"]
+
+
+def _unit(unit: str | None) -> str:
+    return f" [{unit}]" if unit else ""
+
+
+def _value(value: Any, full: bool) -> str:
+    if not isinstance(value, np.ndarray):
+        return repr(value)
+    if full:
+        return np.array2string(value, threshold=value.size + 1, max_line_width=100)
+    return f"{_range(value)}, {list(value.shape)}"
+
+
+def _range(value: Any) -> str:
+    low, high = float(np.min(value)), float(np.max(value))
+    return f"{low:.6g}" if low == high else f"{low:.6g} .. {high:.6g}"

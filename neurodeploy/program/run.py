@@ -1,0 +1,140 @@
+"""What running a program yields: results, and counts of what was done. No joules here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.program.ir import Dense, Edge, Ints, Population, Program, Reals, Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class EdgeCount:
+    """What one edge did, over all samples and steps.
+
+    `events` are the non-zero values that arrived; each costs `fan_out` operations: additions of a
+    weight (`kind` "add"), multiply-accumulates where the value is graded ("mac").
+    """
+
+    source: str
+    target: str
+    kind: str
+    events: int
+    fan_out: int
+    weight_bits: int
+    dense: int  #: operations if every value were non-zero, as in a network without spikes
+
+    @property
+    def operations(self) -> int:
+        """Synaptic operations."""
+        return self.events * self.fan_out
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeCount:
+    """What one population or stream did, over all samples and steps.
+
+    `per_update` are the operations of one neuron's update, as its `step` counts them, with the
+    addition of its bias.
+    """
+
+    name: str
+    spec: str  #: "stream" for a stream
+    width: int
+    updates: int
+    spikes: int
+    overflows: int
+    per_update: Mapping[str, int]
+    state_bits: int  #: registers and constants read at one update
+    written_bits: int  #: registers written at one update
+
+    @property
+    def rate(self) -> float:
+        """Spikes per neuron and step."""
+        return self.spikes / self.updates if self.updates else 0.0
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Run:
+    """One run of a program on x [T, B, C].
+
+    outputs [B, N] (or [T, B, N]) in real units; integers, the same before scaling; values, outputs
+    of the nodes that were asked for, int [T, B, width], in the input's time; states likewise,
+    [states, B, width] after the last step.
+    """
+
+    program: Program
+    steps: int
+    samples: int
+    outputs: Reals
+    integers: Ints
+    edges: tuple[EdgeCount, ...]
+    nodes: tuple[NodeCount, ...]
+    readout_macs: int
+    clipped_inputs: int
+    values: Mapping[str, Ints] = field(default_factory=dict)
+    states: Mapping[str, Ints] = field(default_factory=dict)
+
+    def accuracy(self, labels: Any) -> float:
+        """Return the share of samples whose largest output has the index of its label."""
+        scores = self.outputs if self.outputs.ndim == 2 else self.outputs.sum(axis=0)
+        return float(np.mean(scores.argmax(axis=-1) == np.asarray(labels)))
+
+
+def edge_count(
+    program: Program, edge: Edge, node: str, *, events: int, updates: int, width: int
+) -> EdgeCount:
+    """Return the count of one edge; `updates` are the steps times samples, `width` its source's."""
+    dense = isinstance(edge, Dense)
+    fan_out = edge.weight.shape[0] if isinstance(edge, Dense) else 1
+    return EdgeCount(
+        source=edge.source,
+        target=node,
+        kind="mac" if dense and program.graded(edge.source) else "add",
+        events=events,
+        fan_out=fan_out,
+        weight_bits=program.numbers.weight_bits if dense else 1,
+        dense=updates * width * fan_out,
+    )
+
+
+def node_count(
+    program: Program, name: str, *, updates: int, spikes: int = 0, overflows: int = 0
+) -> NodeCount:
+    """Return the count of one population or stream of the program."""
+    node = program[name]
+    assert not isinstance(node, Source)
+    if not isinstance(node, Population):
+        return NodeCount(
+            name=name,
+            spec="stream",
+            width=node.width,
+            updates=updates,
+            spikes=0,
+            overflows=0,
+            per_update={},
+            state_bits=0,
+            written_bits=0,
+        )
+    ops = dict(node.model.cost(node.options))
+    if np.any(node.bias):
+        ops["add"] += 1
+    numbers, kinds = program.numbers, node.model.kinds.values()
+    constants = sum(
+        numbers.coef_frac + 1 if kind.value == "unit" else node.state_bits for kind in kinds
+    )
+    registers = len(node.model.state._fields) * node.state_bits
+    return NodeCount(
+        name=name,
+        spec=node.spec,
+        width=node.width,
+        updates=updates,
+        spikes=spikes,
+        overflows=overflows,
+        per_update=ops,
+        state_bits=registers + constants + (node.state_bits if np.any(node.bias) else 0),
+        written_bits=registers,
+    )

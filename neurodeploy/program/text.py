@@ -1,0 +1,49 @@
+"""A program as text, one node and edge a line: for `--dump-after`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.program.ir import Dense, Edge, Population, Program, ProgramNode, Source, edges
+
+
+def program_text(program: Program) -> str:
+    """Return `program` as text, with every constant."""
+    lines = [f"target {program.target.name}, {program.numbers}"]
+    for node in program:
+        lines += _node(node)
+    readout = program.readout
+    lines.append(f"readout {readout.kind} of {readout.source}, mean {readout.mean}")
+    if readout.weight is not None:
+        lines.append(f"    weight = {_array(readout.weight)}")
+    lines.append(f"    unit = {_array(readout.unit)}")
+    lines.append(f"    offset = {_array(readout.offset)}")
+    lines += [f"core {s.core}: {s.node}[{s.first}:{s.last}]" for s in program.placement]
+    return "\n".join(lines)
+
+
+def _node(node: ProgramNode) -> list[str]:
+    if isinstance(node, Source):
+        return [
+            f"{node.name}: source [{node.width}] in [{node.low}, {node.high}] of {node.unit:.9g}"
+        ]
+    kind = f"{node.spec} {dict(node.options)}" if isinstance(node, Population) else "stream"
+    lines = [f"{node.name}: {kind} [{node.width}], latency {node.latency}"]
+    lines += [line for edge in edges(node) for line in _edge(edge)]
+    if isinstance(node, Population):
+        arrays = {**node.coefs, "shift": node.shift, "bias": node.bias}
+        lines += [f"    {name} = {_array(value)}" for name, value in arrays.items()]
+    return [*lines, f"    unit = {_array(node.unit)}"]
+
+
+def _edge(edge: Edge) -> list[str]:
+    kind = "dense" if isinstance(edge, Dense) else "tap"
+    values = edge.weight if isinstance(edge, Dense) else edge.sign
+    head = f"    <- {edge.source}: {kind} << {edge.exponent}, delay {edge.delay}"
+    return [head, f"       {_array(values)}"]
+
+
+def _array(value: Any) -> str:
+    return np.array2string(value, threshold=value.size + 1, max_line_width=100)

@@ -1,0 +1,110 @@
+"""Reports as plain data, for `--json`. The format is versioned: `VERSION` changes with it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from neurodeploy.program import ir
+from neurodeploy.program.limits import core_loads
+from neurodeploy.program.memory import Footprint
+from neurodeploy.program.run import Run
+from neurodeploy.reports.compare import Comparison
+from neurodeploy.reports.energy import Energy, operations
+
+VERSION = 1
+
+
+def program_record(program: ir.Program) -> dict[str, Any]:
+    """Return what a program is and needs."""
+    loads = core_loads(program)
+    total = sum(loads.values(), start=Footprint())
+    return {
+        "name": program.name,
+        "target": program.target.name,
+        "populations": len(program.populations),
+        "streams": sum(isinstance(node, ir.Stream) for node in program),
+        "neurons": total.neurons,
+        "synapses": total.synapses,
+        "weight_kib": total.weight_bits / 8192,
+        "state_kib": total.state_bits / 8192,
+        "weight_bits": program.numbers.weight_bits,
+        "latency_steps": program.latency,
+        "cores": len(loads),
+        "cores_available": program.target.chip.cores,
+        "calibration": program.notes.get("calibration"),
+        "verified": program.notes.get("verified", {}),
+        "layers": [_layer(program, node) for node in program],
+    }
+
+
+def _layer(program: ir.Program, node: ir.ProgramNode) -> dict[str, Any]:
+    kind = node.spec if isinstance(node, ir.Population) else type(node).__name__.lower()
+    notes = program.notes.get("layers", {})
+    return {
+        "name": node.name,
+        "model": kind,
+        "width": node.width,
+        "reads": [edge.source for edge in ir.edges(node)],
+        "delays": [edge.delay for edge in ir.edges(node)],
+        "synapses": sum(
+            int(edge.weight.size) if isinstance(edge, ir.Dense) else node.width
+            for edge in ir.edges(node)
+        ),
+        **notes.get(node.name, {}),
+    }
+
+
+def run_record(run: Run, priced: Energy | None, accuracy: float | None) -> dict[str, Any]:
+    """Return what a run did and cost; counts are per inference."""
+    each = max(run.samples, 1)
+    layers = []
+    for node in run.nodes:
+        incoming = [edge for edge in run.edges if edge.target == node.name]
+        layers.append(
+            {
+                "name": node.name,
+                "model": node.spec,
+                "width": node.width,
+                "rate": node.rate,
+                "spikes": node.spikes / each,
+                "overflows": node.overflows,
+                "synaptic_adds": sum(e.operations for e in incoming if e.kind == "add") / each,
+                "synaptic_macs": sum(e.operations for e in incoming if e.kind == "mac") / each,
+                "neuron_operations": {
+                    op: node.updates * count / each for op, count in node.per_update.items()
+                },
+            }
+        )
+    return {
+        "samples": run.samples,
+        "steps": run.steps,
+        "accuracy": accuracy,
+        "clipped_inputs": run.clipped_inputs,
+        "operations": operations(run),
+        "layers": layers,
+        "energy": None if priced is None else energy_record(priced),
+    }
+
+
+def energy_record(priced: Energy) -> dict[str, Any]:
+    """Return the energy of one inference, by cause and layer."""
+    return {
+        "table": priced.table,
+        "scope": priced.scope,
+        "grade": priced.grade,
+        "total_pj": priced.total_pj,
+        "by_cause": priced.by_cause(),
+        "layers": {
+            layer.name: {**asdict(layer), "total_pj": layer.total_pj} for layer in priced.layers
+        },
+        "dense_pj": priced.dense_pj,
+        "not_priced": list(priced.not_priced),
+        "not_modelled": list(priced.not_modelled),
+    }
+
+
+def comparison_record(found: Comparison) -> dict[str, Any]:
+    """Return a comparison."""
+    layers = [{**asdict(layer), "agreement": layer.agreement} for layer in found.layers]
+    return {**asdict(found), "layers": layers, "agreement": found.agreement}

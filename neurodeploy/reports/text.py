@@ -1,0 +1,203 @@
+"""Reports as text, for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from neurodeploy.program.ir import Program
+from neurodeploy.program.run import Run
+from neurodeploy.reports.compare import Comparison
+from neurodeploy.reports.energy import Energy
+from neurodeploy.reports.records import comparison_record, program_record, run_record
+
+_UNITS = ((1e12, "J"), (1e9, "mJ"), (1e6, "uJ"), (1e3, "nJ"), (1.0, "pJ"))
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Return an aligned table; the first column to the left, the others to the right."""
+    cells = [list(head), *([str(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]
+    return "\n".join(lines)
+
+
+def joules(value_pj: float) -> str:
+    """Return an energy with a readable unit."""
+    for size, unit in _UNITS:
+        if abs(value_pj) >= size:
+            return f"{value_pj / size:.4g} {unit}"
+    return f"{value_pj:.3g} pJ"
+
+
+def count(value: float) -> str:
+    """Return a count with a readable size."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.4g}{unit}"
+    return f"{value:.4g}"
+
+
+def percent(share: float | None) -> str:
+    """Return a share as percent, or a dash."""
+    return "-" if share is None else f"{100 * share:.4g} %"
+
+
+def program_text(program: Program) -> str:
+    """Return a one-screen summary of a program."""
+    data = program_record(program)
+    rows = [
+        (
+            layer["name"],
+            layer["model"],
+            layer["width"],
+            layer["synapses"] or "-",
+            _shifts(layer),
+            percent(layer.get("time_constant_error_max")),
+        )
+        for layer in data["layers"]
+    ]
+    lines = [
+        f"{program.target.title}: {data['neurons']:,} neurons and stream channels,"
+        f" {data['synapses']:,} synapses of {data['weight_bits']} bits,"
+        f" {data['weight_kib'] + data['state_kib']:.4g} KiB"
+        f" on {data['cores']} of {data['cores_available']} cores",
+        f"scales from {data['calibration']};"
+        f" an input is answered {data['latency_steps']} steps later",
+        "",
+        table(("layer", "model", "width", "synapses", "guard bits", "tau error"), rows),
+    ]
+    return "\n".join([*lines, *_verified(data["verified"]), *_lost(data["layers"])])
+
+
+def _shifts(layer: dict[str, Any]) -> str:
+    low, high = layer.get("shift_min"), layer.get("shift_max")
+    if low is None:
+        return "-"
+    return f"{low}" if low == high else f"{low} .. {high}"
+
+
+def _verified(verdicts: dict[str, Any]) -> list[str]:
+    rows = [
+        (name, f"{v['membrane_error']:.2g}", v["flips"], v["ties"], v["spikes"])
+        for name, v in verdicts.items()
+    ]
+    head = ("verified pass", "membrane error", "flips", "ties", "of spikes")
+    return ["", table(head, rows)] if rows else []
+
+
+def _lost(layers: list[dict[str, Any]]) -> list[str]:
+    lost = [(layer["name"], n) for layer in layers if (n := layer.get("rotations_lost"))]
+    return [f"note: {n} rotations of {name} round to zero" for name, n in lost]
+
+
+def run_text(run: Run, priced: Energy | None, accuracy: float | None) -> str:
+    """Return a one-screen summary of a run."""
+    data = run_record(run, priced, accuracy)
+    energies = {} if priced is None else {layer.name: layer.total_pj for layer in priced.layers}
+    rows = [
+        (
+            layer["name"],
+            layer["model"],
+            layer["width"],
+            percent(layer["rate"]) if layer["model"] not in ("stream", "li") else "graded",
+            count(layer["spikes"]) if layer["spikes"] else "-",
+            count(layer["synaptic_adds"]),
+            count(layer["synaptic_macs"]),
+            count(sum(layer["neuron_operations"].get(op, 0) for op in ("mul", "add", "cmp"))),
+            joules(energies[layer["name"]]) if layer["name"] in energies else "-",
+        )
+        for layer in data["layers"]
+    ]
+    head = ("layer", "model", "width", "rate", "spikes", "adds", "MACs", "neuron ops", "energy")
+    lines = [
+        f"{run.samples} samples of {run.steps} steps"
+        + ("" if accuracy is None else f", accuracy {percent(accuracy)}"),
+        "",
+        table(head, rows),
+        "",
+        *_operations_text(data["operations"]),
+        *_energy_text(priced),
+    ]
+    overflows = sum(node.overflows for node in run.nodes)
+    if overflows or run.clipped_inputs:
+        lines += [
+            "",
+            f"note: {overflows} register writes saturated, {run.clipped_inputs} inputs clipped",
+        ]
+    return "\n".join(lines)
+
+
+def _operations_text(ops: dict[str, Any]) -> list[str]:
+    neuron = ops["neuron_operations"]
+    return [
+        f"per inference: {count(ops['synaptic_adds'])} synaptic additions,"
+        f" {count(ops['synaptic_macs'])} multiply-accumulates,"
+        f" {count(neuron['mul'])} neuron multiplies, {count(neuron['add'])} adds,"
+        f" {count(ops['spikes'])} spikes",
+        f"without spikes the same network needs {count(ops['dense_macs'])} multiply-accumulates",
+    ]
+
+
+def _energy_text(priced: Energy | None) -> list[str]:
+    if priced is None:
+        return ["", "energy: not modelled for this target; name a table with --prices"]
+    causes = ", ".join(
+        f"{cause.removesuffix('_pj').replace('_', ' ')} {joules(value)}"
+        for cause, value in priced.by_cause().items()
+        if value
+    )
+    lines = [
+        "",
+        f"energy per inference, table {priced.table}: {joules(priced.total_pj)} ({causes})",
+        f"  without spikes: {joules(priced.dense_pj)}",
+        f"  scope: {priced.scope}",
+    ]
+    if priced.not_priced:
+        lines.append(f"  not in the table: {', '.join(priced.not_priced)}")
+    if priced.not_modelled:
+        lines.append(f"  not modelled: {'; '.join(priced.not_modelled)}")
+    return lines
+
+
+def comparison_text(found: Comparison) -> str:
+    """Return a comparison of float model and integer program."""
+    data = comparison_record(found)
+    rows = [
+        (
+            layer["name"],
+            layer["spikes_float"],
+            layer["spikes_integer"],
+            layer["flips"],
+            percent(layer["agreement"]),
+        )
+        for layer in data["layers"]
+    ]
+    lines = [
+        f"{found.samples} samples of {found.steps} steps",
+        f"accuracy: float {percent(found.accuracy_float)},"
+        f" integer {percent(found.accuracy_integer)};"
+        f" {found.label_changes} of {found.samples} decisions differ",
+        "",
+        table(("layer", "float spikes", "integer spikes", "flips", "agreement"), rows),
+        "",
+    ]
+    if found.first is None:
+        return "\n".join([*lines, "every spike of every layer agrees"])
+    f = found.first
+    return "\n".join(
+        [
+            *lines,
+            f"first divergence: sample {f.sample}, step {f.step}, layer {f.layer},"
+            f" neuron {f.neuron}",
+            f"  float:   membrane {f.membrane_float:.9g} of threshold {f.threshold:.9g},"
+            f" spike {f.spike_float}",
+            f"  integer: membrane {f.membrane_integer:.9g}, spike {f.spike_integer}",
+        ]
+    )

@@ -1,0 +1,301 @@
+"""The laws every neuron obeys. A neuron is supported when it passes this file.
+
+Each law is parametrised over the registry and all options of each model.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.bounds import follows
+from support.counting import counted
+from support.networks import params
+from support.recurrences import PUBLISHED
+
+from neurodeploy.arith import OVERFLOWS, ROUNDINGS, Count, Fixed, Real
+from neurodeploy.kernels import fixed_kernel, real_kernel
+from neurodeploy.neurons import SPECS, Kind
+from neurodeploy.neurons.spec import scaled
+
+CASES = [(spec, options) for spec in SPECS.values() for options in spec.variants()]
+IDS = ["-".join([spec.name, *(f"{k}={v}" for k, v in options.items())]) for spec, options in CASES]
+every_neuron = pytest.mark.parametrize(("spec", "options"), CASES, ids=IDS)
+
+CHIP = Fixed(12, 24, "toward_zero", "saturate")
+FORMATS = [Fixed(12, 24, rounding, overflow) for rounding in ROUNDINGS for overflow in OVERFLOWS]
+NARROW = [Fixed(9, 12, rounding, overflow) for rounding in ROUNDINGS for overflow in OVERFLOWS]
+LSB = 2.0**-10
+WIDTH = 4
+
+
+def folded(spec, options, seed=0, width=WIDTH):
+    rng = np.random.default_rng(seed)
+    values = spec.params(**params(rng, spec.name, width, options))
+    assert spec.check(values, options) == []
+    coefs = spec.fold(values, options, np)
+    return values, spec.coefs(*(np.array(np.broadcast_to(c, (width,)), float) for c in coefs))
+
+
+def integers(spec, coefs, fixed, lsb=LSB):
+    rounded = (
+        np.rint(value * 2**fixed.coef_frac if spec.kinds[name] is Kind.UNIT else value / lsb)
+        for name, value in coefs._asdict().items()
+    )
+    return spec.coefs(*(value.astype(np.int64) for value in rounded))
+
+
+def rest(spec, *shape, dtype=float):
+    return spec.state(*np.zeros((len(spec.state._fields), *shape), dtype))
+
+
+def drive(seed=0, steps=60, samples=3, width=WIDTH, size=1.5):
+    return np.random.default_rng(seed).normal(size=(steps, samples, width)) * size
+
+
+@every_neuron
+def test_real_equals_the_published_recurrence(spec, options):
+    values, coefs = folded(spec, options)
+    unit = np.broadcast_to(spec.unit(values, options, np), (WIDTH,))
+    z = rest(spec, 3, WIDTH)
+    fired = 0
+    for x, (want, membrane) in zip(
+        drive(), PUBLISHED[spec.name](values, options, drive()), strict=True
+    ):
+        out, z = spec.step(Real(), coefs, z, x, options)
+        if spec.spiking:
+            np.testing.assert_array_equal(out, want)
+            fired += int(np.sum(out))
+        if spec.state._fields:
+            np.testing.assert_allclose(z[0] * unit, membrane, rtol=1e-9, atol=1e-12)
+        else:
+            np.testing.assert_array_equal(np.broadcast_to(out, want.shape), want)
+    assert fired > 0 or not spec.spiking
+
+
+@every_neuron
+def test_homogeneity_a_scaled_neuron_spikes_the_same(spec, options):
+    _, coefs = folded(spec, options)
+    larger = scaled(spec, coefs, 8.0)
+    z = big = rest(spec, 3, WIDTH)
+    for x in drive():
+        out, z = spec.step(Real(), coefs, z, x, options)
+        out_big, big = spec.step(Real(), larger, big, 8 * x, options)
+        np.testing.assert_array_equal(out_big, out if spec.spiking else 8 * out)
+        for a, b in zip(z, big, strict=True):
+            np.testing.assert_array_equal(b, 8 * a)
+
+
+@every_neuron
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_registers_never_leave_their_format(spec, options, data):
+    fixed = data.draw(st.sampled_from([*FORMATS, *NARROW]))
+    _, coefs = folded(spec, options)
+    ints = integers(spec, coefs, fixed)
+    edge = fixed.state_max
+    number = st.one_of(st.sampled_from([0, 1, -1, edge, -edge]), st.integers(-edge, edge))
+    z = spec.state(
+        *(
+            np.array(data.draw(st.lists(number, min_size=WIDTH, max_size=WIDTH)))
+            for _ in spec.state._fields
+        )
+    )
+    x = np.array(data.draw(st.lists(st.integers(-(2**40), 2**40), min_size=WIDTH, max_size=WIDTH)))
+    ints = ints._replace(
+        **{
+            k: np.clip(v, -edge, edge)
+            for k, v in ints._asdict().items()
+            if spec.kinds[k] is not Kind.UNIT
+        }
+    )
+    _, after = spec.step(fixed, ints, z, x, options)
+    low = -edge if fixed.overflow == "saturate" else -edge - 1
+    for part in after:
+        assert np.all(part <= edge)
+        assert np.all(part >= low)
+
+
+@every_neuron
+def test_fixed_follows_real_within_the_computed_bound(spec, options):
+    _, coefs = folded(spec, options)
+    for fixed in FORMATS[::2]:
+        assert follows(spec, options, coefs, fixed, LSB, drive(size=0.8)) > 0.5
+
+
+@pytest.mark.parametrize("fixed", [*FORMATS, NARROW[3]], ids=str)
+def test_generated_kernels_equal_fixed_on_random_and_edge_states(fixed):
+    """All formats on two models here; all models below."""
+    for name, options in (("prf", {}), ("lif", {"reset": "soft"})):
+        assert_kernel_equals_step(SPECS[name], SPECS[name].options(**options), fixed)
+
+
+@every_neuron
+def test_generated_kernel_equals_fixed(spec, options):
+    assert_kernel_equals_step(spec, options, CHIP)
+
+
+def assert_kernel_equals_step(spec, options, fixed):
+    rng = np.random.default_rng(3)
+    samples, steps = 5, 30
+    _, coefs = folded(spec, options, width=WIDTH)
+    ints = integers(spec, coefs, fixed, lsb=2.0 ** (4 - fixed.state_bits))
+    edge = fixed.state_max
+    starts = rng.integers(-edge, edge, (len(spec.state._fields), samples, WIDTH))
+    starts[:, 0], starts[:, 1] = edge, -edge
+    current = rng.integers(-(2**14), 2**14, (samples, steps, WIDTH)).astype(np.int32)
+    current[2] = 0
+    current[3] *= 2**16
+    shift, bias = np.array([-3, 0, 2, 5]), np.array([0, 7, -9, 1])
+    z, want = spec.state(*starts), []
+    for t in range(steps):
+        out, z = spec.step(fixed, ints, z, fixed.shift(current[:, t], shift) + bias, options)
+        want.append(out)
+    state = starts.astype(np.int64)
+    got = np.zeros(current.shape, np.uint8 if spec.spiking else np.int64)
+    over = np.zeros(samples, np.int64)
+    kernel = fixed_kernel(spec.name, tuple(sorted(options.items())), fixed)
+    left, right = np.maximum(shift, 0), np.maximum(-shift, 0)
+    kernel(
+        current, np.array(ints, np.int64), left, right, bias, state, got, over, False, 0, samples
+    )
+    np.testing.assert_array_equal(got, np.array(want).transpose(1, 0, 2))
+    np.testing.assert_array_equal(state, np.array(z).reshape(state.shape))
+    if spec.state._fields:
+        assert over.sum() > 0
+
+
+@every_neuron
+def test_the_float_kernel_is_the_real_reading_to_the_last_bit(spec, options):
+    _, coefs = folded(spec, options)
+    x = drive(7)
+    z, want = rest(spec, 3, WIDTH), []
+    for row in x:
+        out, z = spec.step(Real(), coefs, z, row, options)
+        want.append(out)
+    state = np.zeros((len(spec.state._fields), 3, WIDTH))
+    got, none = np.empty_like(x), np.empty((0, 3, WIDTH))
+    kernel = real_kernel(spec.name, tuple(sorted(options.items())))
+    kernel(x, np.array(coefs), state, got, none, False, 0, 3)
+    np.testing.assert_array_equal(got, np.array(want, float))
+    np.testing.assert_array_equal(state, np.array(z).reshape(state.shape))
+
+
+@every_neuron
+def test_count_equals_what_a_counting_run_measures(spec, options):
+    _, coefs = folded(spec, options)
+    assert counted(spec, options, coefs) == {
+        key: value for key, value in spec.cost(options).items() if key != "write"
+    }
+    assert spec.cost(options)["write"] >= len(spec.state._fields)
+
+
+@every_neuron
+def test_the_traced_words_are_the_counted_ones(spec, options):
+    words = [instr.op for instr in spec.traced(options).instrs]
+    cost = spec.cost(options)
+    assert words.count("mul") == cost["mul"]
+    assert words.count("add") + words.count("sub") == cost["add"]
+    assert words.count("ge") + words.count("gt") == cost["cmp"]
+
+
+@every_neuron
+@settings(max_examples=10, deadline=None)
+@given(data=st.data())
+def test_an_undriven_neuron_comes_to_rest_where_products_round_towards_zero(spec, options, data):
+    _, coefs = folded(spec, options)
+    if spec.poles(coefs) is None or np.any(np.abs(spec.poles(coefs)) >= 1):
+        return  # no memory, or a sum that is meant to stay
+    ints = integers(spec, coefs, CHIP)
+    number = st.integers(-CHIP.state_max, CHIP.state_max)
+    z = spec.state(
+        *(
+            np.array(data.draw(st.lists(number, min_size=WIDTH, max_size=WIDTH)))
+            for _ in spec.state._fields
+        )
+    )
+    for _ in range(1500):
+        _, z = spec.step(CHIP, ints, z, np.zeros(WIDTH, np.int64), options)
+    still = z
+    _, z = spec.step(CHIP, ints, z, np.zeros(WIDTH, np.int64), options)
+    for a, b in zip(still, z, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@given(
+    value=st.integers(-(2**45), 2**45),
+    bits=st.integers(0, 20),
+    rounding=st.sampled_from(ROUNDINGS),
+)
+def test_dropping_bits_is_the_named_rounding_of_the_exact_quotient(value, bits, rounding):
+    exact = Fraction(value, 2**bits)
+    want = {
+        "floor": math.floor(exact),
+        "toward_zero": math.trunc(exact),
+        "nearest": math.floor(exact + Fraction(1, 2)),
+    }[rounding]
+    fixed = Fixed(bits, 24, rounding)
+    assert int(fixed.mul(1, value)) == want
+    assert int(fixed.shift(value, -bits)) == want
+
+
+@given(value=st.integers(-(2**40), 2**40), bits=st.integers(2, 32))
+def test_a_register_saturates_or_wraps(value, bits):
+    top = 2 ** (bits - 1)
+    assert int(Fixed(8, bits, "floor", "saturate").write(value)) == max(
+        -top + 1, min(value, top - 1)
+    )
+    assert int(Fixed(8, bits, "floor", "wrap").write(value)) == (value + top) % (2 * top) - top
+
+
+def test_an_unknown_rounding_is_refused():
+    with pytest.raises(ValueError, match="rounding 'up'"):
+        Fixed(8, 8, "up")
+
+
+def test_prf_costs_what_its_equations_say():
+    """Four products; two sums, one of them with the input; one comparison."""
+    assert SPECS["prf"].cost({"compare": ">="}) == {
+        "mul": 4,
+        "add": 3,
+        "cmp": 1,
+        "select": 0,
+        "write": 2,
+    }
+
+
+def test_a_count_starts_at_zero():
+    assert set(Count().ops.values()) == {0}
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "says"),
+    [
+        ("prf", {"dt": np.zeros(WIDTH)}, "dt must be > 0"),
+        ("prf", {"tau": -np.ones(WIDTH)}, "tau must be > 0"),
+        ("lif", {"beta": np.full(WIDTH, 1.1)}, "beta must be in [0, 1]"),
+        ("lif", {"gain": np.zeros(WIDTH)}, "gain must be > 0"),
+        ("lif", {"v_reset": np.ones(WIDTH)}, "v_reset has no meaning"),
+        ("spatial", {"v_th": np.full(WIDTH, np.inf)}, "v_th must be finite"),
+        ("li", {"beta": np.full(WIDTH, -0.1)}, "beta must be in [0, 1]"),
+    ],
+)
+def test_parameters_outside_their_range_are_named(name, change, says):
+    spec = SPECS[name]
+    values, _ = folded(spec, spec.options())
+    assert any(says in wrong for wrong in spec.check(values._replace(**change), spec.options()))
+
+
+def test_a_hard_reset_above_the_threshold_is_named():
+    spec, options = SPECS["lif"], SPECS["lif"].options(reset="hard")
+    values, _ = folded(spec, options)
+    assert "v_reset must be below v_th" in spec.check(values._replace(v_reset=values.v_th), options)
+
+
+def test_an_unknown_option_is_refused():
+    with pytest.raises(ValueError, match="lif: reset='sometimes'"):
+        SPECS["lif"].options(reset="sometimes")

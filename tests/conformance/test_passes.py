@@ -1,0 +1,225 @@
+"""The laws of compilation, over every shape of network: folds change nothing, integers are one."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.networks import chain, inputs_for, neuron_names, sdtcm
+
+from neurodeploy.backends.simulator import simulate
+from neurodeploy.graph.interpret import interpret, run
+from neurodeploy.graph.ir import Affine, BatchNorm, Neurons
+from neurodeploy.graph.rules import check
+from neurodeploy.neurons import SPECS
+from neurodeploy.passes.calibrate import Calibrate
+from neurodeploy.passes.lowerable import Lowerable
+from neurodeploy.passes.pipeline import compile_graph, fold, folds
+from neurodeploy.passes.verify import compare_graphs, unit
+from neurodeploy.program.limits import current_bounds
+from neurodeploy.program.reference import execute, read, to_integers
+from neurodeploy.targets import target
+
+SHAPES = list(
+    product(("pre", "post", None), (False, True), (False, True), ("mean", "sum", "last", "steps"))
+)
+every_shape = pytest.mark.parametrize(("norm", "outer", "bidirectional", "readout"), SHAPES)
+
+
+@every_shape
+def test_every_fold_keeps_every_membrane_and_spike(norm, outer, bidirectional, readout):
+    rng = np.random.default_rng(1)
+    graph = sdtcm(rng, norm=norm, outer=outer, bidirectional=bidirectional, readout=readout)
+    x = inputs_for(rng, graph)
+    names, spikes = neuron_names(graph), 0
+    for step in folds():
+        after = check(step(graph))
+        verdict = compare_graphs(graph, after, x, step)
+        assert verdict.membrane_error < 1e-9
+        assert verdict.output_error < 1e-9
+        assert verdict.flips == verdict.ties == 0
+        spikes, graph = verdict.spikes, after
+    assert spikes > 100
+    kinds = {type(node.op) for node in graph}
+    assert not kinds & {BatchNorm, Affine, Neurons}
+    assert all(graph[name].op.amplitude == 1 for name in names)
+
+
+@every_shape
+def test_lowering_keeps_the_function(norm, outer, bidirectional, readout):
+    rng = np.random.default_rng(2)
+    graph = fold(sdtcm(rng, norm=norm, outer=outer, bidirectional=bidirectional, readout=readout))
+    x = inputs_for(rng, graph)
+    np.testing.assert_allclose(interpret(Lowerable()(graph), x), interpret(graph, x), rtol=1e-9)
+
+
+@every_shape
+@pytest.mark.parametrize("name", ["asic45", "loihi2"])
+def test_the_simulator_is_the_reference_bit_for_bit(norm, outer, bidirectional, readout, name):
+    if bidirectional and name == "loihi2":
+        return  # refused: tests/unit/test_limits.py
+    rng = np.random.default_rng(3)
+    graph = sdtcm(rng, norm=norm, outer=outer, bidirectional=bidirectional, readout=readout)
+    x = inputs_for(rng, graph)
+    program = compile_graph(graph, target(name), calibration=x[:, :2] * 0.6).program
+    assert_simulator_is_reference(program, x)
+
+
+def assert_simulator_is_reference(program, x):
+    whole, clipped = to_integers(program.source, x)
+    done = execute(program, whole)
+    names = [node.name for node in program]
+    got = simulate(program, x, record=names, states=True)
+    for name in names:
+        np.testing.assert_array_equal(got.values[name], done.values[name], err_msg=name)
+    for name, state in done.states.items():
+        np.testing.assert_array_equal(got.states[name], state, err_msg=name)
+    integers, outputs = read(program.readout, done.values[program.readout.source])
+    np.testing.assert_array_equal(got.integers, integers)
+    np.testing.assert_array_equal(got.outputs, outputs)
+    counted = {node.name: node.overflows for node in got.nodes if node.spec != "stream"}
+    assert counted == done.overflows
+    assert got.clipped_inputs == clipped
+    bounds = current_bounds(program)
+    for name, (low, high) in bounds.items():
+        if name not in done.states:
+            assert np.all(done.values[name] >= low)
+            assert np.all(done.values[name] <= high)
+
+
+LAYERS = st.lists(
+    st.sampled_from(
+        [(spec.name, options) for spec in SPECS.values() for options in spec.variants()]
+    ),
+    min_size=1,
+    max_size=3,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**16),
+    layers=LAYERS,
+    width=st.sampled_from([1, 5]),
+    readout=st.sampled_from(["mean", "sum", "last", "steps"]),
+    spiking=st.booleans(),
+    norm=st.booleans(),
+    steps=st.sampled_from([1, 2, 17]),
+    samples=st.sampled_from([0, 1, 3]),
+    name=st.sampled_from(["asic45", "loihi2"]),
+    bits=st.sampled_from([2, 5, 8]),
+)
+def test_any_chain_folds_and_simulates_exactly(
+    seed, layers, width, readout, spiking, norm, steps, samples, name, bits
+):
+    rng = np.random.default_rng(seed)
+    graph = chain(rng, layers, width=width, readout=readout, spiking=spiking, norm=norm)
+    x = inputs_for(rng, graph, steps=max(steps, 2))
+    for step in folds():
+        after = check(step(graph))
+        compare_graphs(graph, after, x, step)
+        graph = after
+    program = compile_graph(graph, target(name), calibration=x, bits=bits).program
+    assert_simulator_is_reference(program, inputs_for(rng, graph, steps=steps, samples=samples))
+
+
+def test_integers_follow_the_float_model():
+    """On a network with margins, 8 bits reproduce nearly every spike; 2 bits clearly do not."""
+    rng = np.random.default_rng(5)
+    graph = sdtcm(rng, width=16)
+    x = inputs_for(rng, graph, steps=80, samples=8)
+    names = neuron_names(graph)
+    _, spikes, _ = run(graph, x, names)
+
+    def agreement(bits):
+        program = compile_graph(graph, target("asic45"), calibration=x, bits=bits).program
+        got = simulate(program, x, record=names)
+        return np.mean([np.mean((spikes[n] != 0) == (got.values[n] != 0)) for n in names])
+
+    assert agreement(8) > 0.98
+    assert agreement(14) > agreement(8)
+    assert agreement(2) < agreement(8) - 0.02
+
+
+def test_a_program_is_the_same_however_it_is_chunked_or_threaded(monkeypatch):
+    rng = np.random.default_rng(6)
+    graph = sdtcm(rng)
+    x = inputs_for(rng, graph, samples=7)
+    program = compile_graph(graph, target("asic45"), calibration=x).program
+    whole = simulate(program, x)
+    monkeypatch.setattr("neurodeploy.backends.simulator.run._CHUNK_ELEMENTS", 1)
+    monkeypatch.setattr("neurodeploy.kernels.threads._SMALL", 1)
+    monkeypatch.setenv("NEURODEPLOY_THREADS", "3")
+    parts = simulate(program, x)
+    np.testing.assert_array_equal(parts.integers, whole.integers)
+    assert parts.edges == whole.edges
+    assert parts.nodes == whole.nodes
+
+
+def test_interpretation_is_the_same_compiled_or_by_step():
+    rng = np.random.default_rng(7)
+    graph = sdtcm(rng, bidirectional=True)
+    x = inputs_for(rng, graph)
+    np.testing.assert_array_equal(interpret(graph, x), interpret(graph, x, compiled=False))
+
+
+def test_units_translate_membranes_back():
+    """A folded membrane times its unit is the published one."""
+    rng = np.random.default_rng(8)
+    graph = sdtcm(rng)
+    x = inputs_for(rng, graph)
+    folded = fold(graph)
+    names = neuron_names(graph)
+    _, _, before = run(graph, x, names)
+    _, _, after = run(folded, x, names)
+    for name in names:
+        np.testing.assert_allclose(
+            unit(folded, name) * after[name], unit(graph, name) * before[name], rtol=1e-6, atol=1e-9
+        )
+
+
+@pytest.mark.parametrize("with_data", [True, False])
+def test_calibration_covers_what_is_reached(with_data):
+    rng = np.random.default_rng(9)
+    graph = fold(sdtcm(rng, readout="sum"))
+    x = np.clip(inputs_for(rng, graph, samples=20), -1, 1)
+    ranges = Calibrate(x if with_data else None)(graph).ranges
+    _, values, membranes = run(graph, x, [node.name for node in graph])
+    for name, value in values.items():
+        assert np.all(value.reshape(-1, value.shape[-1]) <= ranges[name].high + 1e-9)
+        assert np.all(value.reshape(-1, value.shape[-1]) >= ranges[name].low - 1e-9)
+    for name, membrane in membranes.items():
+        assert np.all(np.abs(membrane).max(axis=(0, 1)) <= ranges[name].peak + 1e-9)
+
+
+@pytest.mark.parametrize("where", ["weight", "bias", "dt", "theta", "v_th", "gamma", "amplitude"])
+def test_every_constant_reaches_the_integers(where):
+    """Change one constant by 10 % (a weight, a threshold, …): the compiled network changes."""
+    rng = np.random.default_rng(10)
+    graph = sdtcm(rng, blocks=1, width=4)
+    x = inputs_for(rng, graph)
+    changed = _changed(graph, where)
+    outputs = [
+        simulate(compile_graph(g, target("asic45"), calibration=x).program, x).outputs
+        for g in (graph, changed)
+    ]
+    assert not np.array_equal(*outputs)
+
+
+def _changed(graph, where):
+    from dataclasses import replace
+
+    names = {
+        "weight": "blocks.0.linear1",
+        "bias": "encoder",
+        "gamma": "blocks.0.norm",
+        "amplitude": "blocks.0.sn",
+    }
+    name = names.get(where, "blocks.0.tn")
+    op = graph[name].op
+    if where in ("dt", "theta", "v_th"):
+        return graph.replace(name, replace(op, params={**op.params, where: op.params[where] * 1.1}))
+    return graph.replace(name, replace(op, **{where: getattr(op, where) * 1.1}))

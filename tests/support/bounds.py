@@ -1,0 +1,120 @@
+"""A bound on how far the `Fixed` reading may stray from the `Real` one, computed from the step.
+
+`Bound` reads a step on pairs (magnitude, error): rounded coefficients, dropped bits and rounded
+thresholds each contribute what they can at most. That is the error one step adds; what is there
+already shrinks by the pole's radius at every step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from neurodeploy.arith import Fixed, Real
+from neurodeploy.neurons import Kind
+
+
+@dataclass(frozen=True)
+class Pair:
+    size: np.ndarray
+    error: np.ndarray
+
+    def __add__(self, other):
+        return Pair(self.size + other.size, self.error + other.error)
+
+    __sub__ = __add__
+
+
+@dataclass(frozen=True)
+class Bound:
+    dropped: float  # most that dropping bits changes a product, in LSB
+
+    def mul(self, coef, value):
+        error = coef.size * value.error + coef.error * (value.size + value.error) + self.dropped
+        return Pair(coef.size * value.size, error)
+
+    def write(self, value):
+        return value
+
+    def spike(self, value, threshold, compare):
+        return value
+
+    def select(self, condition, yes, no):
+        return Pair(np.maximum(yes.size, no.size), np.maximum(yes.error, no.error))
+
+
+class Probe(Real):
+    """The Real reading, noting how far each spike was from its threshold."""
+
+    margin = np.inf
+
+    def spike(self, value, threshold, compare):
+        object.__setattr__(self, "margin", np.abs(value - threshold))
+        return super().spike(value, threshold, compare)
+
+
+def follows(spec, options, coefs, fixed: Fixed, lsb, drive):
+    """Run both readings; return the share of neurons whose spikes agreed to the end.
+
+    Asserts at every step that states differ by no more than the bound, and that a spike differs
+    only where the exact membrane was within the bound of its threshold; that neuron is then left out.
+    Inputs are multiples of the LSB, so that both readings get the same.
+    """
+    exact = _scaled(spec, coefs, lsb)
+    ints = _rounded(spec, exact, fixed)
+    pairs = spec.coefs(
+        *(
+            Pair(np.abs(a), np.abs(b - a))
+            for a, b in zip(exact, _exact(spec, ints, fixed), strict=True)
+        )
+    )
+    o, probe = Bound(0.5 if fixed.rounding == "nearest" else 1.0), Probe()
+    poles = spec.poles(coefs)
+    radius = np.zeros(1) if poles is None else np.abs(poles)
+    whole = np.rint(drive / lsb).astype(np.int64)
+    zeros = np.zeros((len(spec.state._fields), *drive.shape[1:]))
+    z, q = spec.state(*zeros), spec.state(*zeros.astype(np.int64))
+    bound, alive = np.zeros(drive.shape[1:]), np.ones(drive.shape[1:], bool)
+    for x in whole:
+        state = spec.state(*(Pair(np.abs(v), np.zeros_like(v, float)) for v in q))
+        current = Pair(np.abs(x), np.zeros(x.shape))
+        _, after = spec.step(o, pairs, state, current, options)
+        local = np.sqrt(sum((v.error**2 for v in after), start=np.zeros(x.shape)))
+        s, z = spec.step(probe, exact, z, x.astype(float), options)
+        r, q = spec.step(fixed, ints, q, x, options)
+        bound = radius * bound + local + 1e-6
+        if spec.spiking:
+            differ = alive & (np.asarray(s) != np.asarray(r))
+            assert np.all((probe.margin <= bound + 1)[differ])  # 1: the rounded threshold
+            alive &= ~differ
+        error = np.sqrt(
+            sum(((a - b) ** 2 for a, b in zip(z, q, strict=True)), start=np.zeros(x.shape))
+        )
+        assert np.all((error <= bound)[alive]), float((error - bound)[alive].max())
+    return float(alive.mean())
+
+
+def _scaled(spec, coefs, lsb):
+    """Return the coefficients with states and thresholds counted in LSB."""
+    return spec.coefs(
+        *(v if spec.kinds[k] is Kind.UNIT else v / lsb for k, v in coefs._asdict().items())
+    )
+
+
+def _rounded(spec, exact, fixed):
+    scale = 2.0**fixed.coef_frac
+    return spec.coefs(
+        *(
+            np.rint(v * scale if spec.kinds[k] is Kind.UNIT else v).astype(np.int64)
+            for k, v in exact._asdict().items()
+        )
+    )
+
+
+def _exact(spec, ints, fixed):
+    """Return what rounded coefficients are worth."""
+    scale = 2.0**fixed.coef_frac
+    return spec.coefs(
+        *(v / scale if spec.kinds[k] is Kind.UNIT else v for k, v in ints._asdict().items())
+    )

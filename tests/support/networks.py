@@ -1,0 +1,146 @@
+"""Small random networks for the tests: every fixture has non-zero biases and non-square weights."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from neurodeploy.graph.ir import (
+    Add,
+    Affine,
+    BatchNorm,
+    Concat,
+    Graph,
+    Input,
+    Linear,
+    Neurons,
+    Node,
+    Reduce,
+    vector,
+)
+from neurodeploy.graph.rules import check
+from neurodeploy.neurons import SPECS
+
+
+def linear(rng, out, inside):
+    return Linear(rng.normal(size=(out, inside)) / np.sqrt(inside), rng.normal(size=out) * 0.1)
+
+
+def batchnorm(rng, width):
+    """Gains of both signs, none of them near zero."""
+    gamma = rng.uniform(0.5, 3, width) * rng.choice([-1, 1], width)
+    beta, mean = rng.normal(size=width) * 0.3, rng.normal(size=width) * 0.1
+    return BatchNorm(gamma, beta, mean, rng.uniform(0.2, 1, width), 1e-5)
+
+
+def params(rng, name, width, options=None):
+    """Return trained parameters of a neuron model, fast enough to spike within a few steps."""
+    options = options or {}
+    values = {
+        "prf": {
+            "dt": rng.uniform(0.2, 0.9, width),
+            "tau": vector(2.0, width),
+            "theta": rng.uniform(0, 3, width),
+            "v_th": vector(1.0, width),
+        },
+        "lif": {
+            "beta": rng.uniform(0.3, 0.95, width),
+            "v_th": rng.uniform(0.5, 1.5, width),
+            "gain": rng.uniform(0.5, 2, width),
+            "v_reset": vector(-0.1 if options.get("reset") == "hard" else 0.0, width),
+        },
+        "spatial": {"v_th": rng.uniform(0.2, 0.8, width)},
+        "li": {
+            "beta": vector(1.0, width)
+            if options.get("leak") is False
+            else rng.uniform(0.3, 0.95, width)
+        },
+    }
+    return values[name]
+
+
+def neurons(rng, name, width, *, amplitude=1.0, reverse=False, gain=None, bias=None, **options):
+    chosen = SPECS[name].options(**options)
+    return Neurons(
+        spec=name,
+        options=chosen,
+        params=params(rng, name, width, chosen),
+        gain=np.ones(width) if gain is None else gain,
+        bias=np.zeros(width) if bias is None else bias,
+        amplitude=amplitude,
+        reverse=reverse,
+    )
+
+
+def sdtcm(
+    rng,
+    *,
+    inputs=2,
+    width=7,
+    blocks=2,
+    classes=3,
+    norm="pre",
+    outer=False,
+    bidirectional=False,
+    readout="mean",
+):
+    """An SD-TCM network as a graph, written out by hand from its equations."""
+    nodes = [
+        Node("input", Input(inputs)),
+        Node("scale", Affine(vector(0.3, inputs), vector(0.05, inputs)), ("input",)),
+        Node("encoder", linear(rng, width, inputs), ("scale",)),
+    ]
+
+    def add(name, op, *sources):
+        nodes.append(Node(name, op, sources))
+        return name
+
+    u = "encoder"
+    for b in range(blocks):
+        at = f"blocks.{b}"
+        v = add(f"{at}.norm", batchnorm(rng, width), u) if norm == "pre" else u
+        s = add(f"{at}.tn", neurons(rng, "prf", width, amplitude=1.3), v)
+        if bidirectional:
+            back = neurons(rng, "prf", width, amplitude=0.7, reverse=True)
+            s = add(f"{at}.concat", Concat(), s, add(f"{at}.tn_reverse", back, v))
+        first = linear(rng, width, 2 * width if bidirectional else width)
+        base = v if norm == "pre" and outer else u
+        x = add(f"{at}.add", Add(), base, add(f"{at}.linear1", first, s))
+        q = add(f"{at}.sn", neurons(rng, "spatial", width, amplitude=1.7), x)
+        y = add(f"{at}.add_1", Add(), x, add(f"{at}.linear2", linear(rng, width, width), q))
+        y = add(f"{at}.add_2", Add(), u, y) if outer else y
+        u = add(f"{at}.norm", batchnorm(rng, width), y) if norm == "post" else y
+    u = add("norm", batchnorm(rng, width), u) if norm == "pre" else u
+    u = add("readout", Reduce(readout, np.zeros(width)), u) if readout != "steps" else u
+    add("classifier", linear(rng, classes, width), u)
+    return check(Graph(tuple(nodes), "classifier"))
+
+
+def chain(rng, layers, *, inputs=3, width=5, outputs=2, readout="sum", spiking=False, norm=False):
+    """Linear, neurons, Linear, neurons, …, Linear, readout. layers: (model, options) each."""
+    nodes, last, wide = [Node("input", Input(inputs, spiking=spiking))], "input", inputs
+    for i, (name, options) in enumerate(layers):
+        nodes.append(Node(f"{i}.linear", linear(rng, width, wide), (last,)))
+        last = f"{i}.linear"
+        if norm:
+            nodes.append(Node(f"{i}.norm", batchnorm(rng, width), (last,)))
+            last = f"{i}.norm"
+        nodes.append(Node(f"{i}.neurons", neurons(rng, name, width, **options), (last,)))
+        last, wide = f"{i}.neurons", width
+    nodes.append(Node("out", linear(rng, outputs, wide), (last,)))
+    last = "out"
+    if readout != "steps":
+        nodes.append(Node("readout", Reduce(readout, np.zeros(outputs)), ("out",)))
+        last = "readout"
+    return check(Graph(tuple(nodes), last))
+
+
+def inputs_for(rng, graph, steps=40, samples=4, size=3.0):
+    op = graph.input.op
+    shape = (steps, samples, op.width)
+    if op.spiking:
+        return (rng.random(shape) < 0.3).astype(float)
+    return rng.normal(size=shape) * size
+
+
+def neuron_names(graph):
+    return [node.name for node in graph if hasattr(node.op, "spec")]

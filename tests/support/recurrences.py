@@ -1,0 +1,50 @@
+"""The published recurrences, written out independently of the project's steps.
+
+Each yields, step by step, (output, membrane after the step) for inputs [T, B, N]; the membrane is
+the first state of the project's step in published units.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def prf(p, options, x):
+    """arXiv 2410.03530, Eq. 19, in complex numbers."""
+    z = np.zeros(x.shape[1:], complex)
+    for row in x:
+        z = np.exp(p.dt * (-1 / p.tau + 1j * p.theta)) * z + p.dt * row
+        fires = z.real >= p.v_th if options["compare"] == ">=" else z.real > p.v_th
+        yield fires, z.real
+
+
+def lif(p, options, x):
+    """arXiv 2410.03530, Eq. 2-3: the soft reset is subtracted before the next decay."""
+    u, s = np.zeros(x.shape[1:]), np.zeros(x.shape[1:], bool)
+    for row in x:
+        if options["reset"] == "soft":
+            u = p.beta * (u - p.v_th * s) + p.gain * row
+        elif options["reset"] == "hard":
+            u = p.beta * np.where(s, p.v_reset, u) + p.gain * row
+        else:
+            u = p.beta * u + p.gain * row
+        s = u >= p.v_th if options["compare"] == ">=" else u > p.v_th
+        after = {"soft": u - p.v_th * s, "hard": np.where(s, p.v_reset, u), "none": u}
+        yield s, after[options["reset"]]
+
+
+def spatial(p, options, x):
+    """arXiv 2410.03530, Eq. 96."""
+    for row in x:
+        yield (row >= p.v_th if options["compare"] == ">=" else row > p.v_th), None
+
+
+def li(p, options, x):
+    """A leaky sum; without leak a cumulative one."""
+    v = np.zeros(x.shape[1:])
+    for row in x:
+        v = v * (p.beta if options["leak"] else 1.0) + row
+        yield v, v
+
+
+PUBLISHED = {"prf": prf, "lif": lif, "spatial": spatial, "li": li}

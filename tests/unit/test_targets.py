@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import pytest
+
+from neurodeploy.errors import InputError
+from neurodeploy.targets import price_names, prices, target, target_names
+from neurodeploy.targets.find import _shipped
+from neurodeploy.targets.schema import PRICED
+
+LOIHI = (_shipped() / "loihi2.toml").read_text()
+PAPER = (_shipped() / "prices" / "paper45.toml").read_text()
+
+
+@pytest.mark.parametrize("name", target_names())
+def test_every_shipped_target_has_a_source_for_every_number(name):
+    chip = target(name)
+    assert chip.name == name
+    for part in ("chip", "core", "numbers", "timing"):
+        for key, value in vars(getattr(chip, part)).items():
+            assert value is None or len(chip.sources[f"{part}.{key}"]) > 10
+
+
+@pytest.mark.parametrize("name", price_names())
+def test_every_price_has_a_source(name):
+    table = prices(name)
+    assert table.name == name
+    assert set(table.energy_pj) == set(table.sources) <= set(PRICED)
+
+
+def test_the_literatures_convention():
+    """E_AC 0.9 pJ and E_MAC 4.6 pJ, a MAC being a multiply and an add."""
+    table = prices("paper45").energy_pj
+    assert table["synapse_add"] == 0.9
+    assert table["synapse_mac"] == pytest.approx(table["neuron_mul"] + table["neuron_add"]) == 4.6
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code", "says"),
+    [
+        ("cores = 128", "cores = ", "E202", "not valid TOML"),
+        ("state_bits = 24", "", "E202", "missing key 'numbers.state_bits'"),
+        ("neurons = 8192", "neurons = 8192\nneuron = 1", "E202", "unknown key 'core.neuron'"),
+        ("neurons = 8192", 'neurons = "many"', "E202", "core.neurons is 'many'"),
+        ('"chip.cores" = "Intel', '"chip.core" = "Intel', "E202", "chip.cores has no source"),
+        ('rounding = "toward_zero"', 'rounding = "up"', "E202", "numbers.rounding is unknown"),
+        ('title = "Intel', 'titel = "Intel', "E202", "unknown key 'titel'"),
+        ("streaming = true", "streaming = 3", "E202", "timing.streaming is 3"),
+    ],
+)
+def test_a_bad_target_file_is_named_and_explained(tmp_path, old, new, code, says):
+    assert old in LOIHI
+    path = tmp_path / "chip.toml"
+    path.write_text(LOIHI.replace(old, new, 1))
+    with pytest.raises(InputError) as caught:
+        target(str(path))
+    assert (caught.value.code, caught.value.where) == (code, str(path))
+    assert says in caught.value.what
+    assert caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("synapse_add = 0.9", "synapse_add = 0.0", "energy_pj.synapse_add is 0.0"),
+        ("synapse_add = 0.9", "synapse_sum = 0.9", "unknown key 'energy_pj.synapse_sum'"),
+        ('neuron_mul = "Horowitz', 'neuron_mull = "Horowitz', "neuron_mul has no source"),
+        ("grade =", "grad =", "unknown key 'grad'"),
+    ],
+)
+def test_a_bad_price_table_is_named_and_explained(tmp_path, old, new, says):
+    assert old in PAPER
+    path = tmp_path / "prices.toml"
+    path.write_text(PAPER.replace(old, new, 1))
+    with pytest.raises(InputError) as caught:
+        prices(str(path))
+    assert caught.value.code == "E202"
+    assert says in caught.value.what
+
+
+def test_unknown_names_come_with_a_suggestion():
+    with pytest.raises(InputError) as caught:
+        target("loihi")
+    assert caught.value.code == "E201"
+    assert "did you mean 'loihi2'?" in caught.value.fix
+    with pytest.raises(InputError, match="unknown price table 'paper'"):
+        prices("paper")
+
+
+def test_a_missing_file_is_unreadable():
+    with pytest.raises(InputError, match=r"cannot read nowhere\.toml") as caught:
+        target("nowhere.toml")
+    assert caught.value.code == "E101"
