@@ -10,7 +10,7 @@ export(graph, "model.onnx");  emit(program, "build/")
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from neurodeploy.graph.ir import Graph, digest
 from neurodeploy.passes.pipeline import Watch, compile_graph
 from neurodeploy.passes.verify import Verdict
 from neurodeploy.program.ir import Program
+from neurodeploy.program.run import Run
 from neurodeploy.reports.compare import Comparison
 from neurodeploy.reports.compare import compare as compare_runs
 from neurodeploy.targets import Target, target
@@ -75,13 +76,15 @@ def compile(
     bits: int | None = None,
     verify: bool = False,
     origin: str = "",
+    name: str = "network",
     watch: Watch = lambda name, stage: None,
 ) -> Program:
     """Return the integer program of `graph` for `target`.
 
     calibration: inputs x [T, B, C] that set the scales, else bounds do; bits: of the weights, 8 by
     default; verify: check every pass on the calibration data (the verdicts are in
-    `program.notes["verified"]`); origin: what to call the data in reports. Raises InputError,
+    `program.notes["verified"]`); origin: what to call the data in reports; name: what to call the
+    program. Raises InputError,
     FitError (all broken limits at once), MismatchError E401.
     """
     compiled = compile_graph(
@@ -89,6 +92,7 @@ def compile(
         target,
         calibration=calibration,
         origin=origin,
+        name=name,
         bits=bits,
         verify=verify,
         watch=watch,
@@ -148,8 +152,18 @@ def emit(program: Program, folder: str | Path, *, backend: str = "program") -> P
     return write(program, Path(folder), bundle=None if backend == "program" else backend)
 
 
-def report(program: Program, runs: Any, path: str | Path, *, prices: str | None = None) -> None:
-    """Write an HTML page about a program and its runs; raises InputError, ToolError E601."""
+def report(
+    program: Program,
+    runs: Sequence[Run],
+    path: str | Path,
+    *,
+    prices: Sequence[str] = (),
+    labels: Any = None,
+) -> None:
+    """Write an HTML page about a program and its runs; raises InputError, ToolError E601.
+
+    prices: names of price tables, the target's own by default; labels: class indices [B].
+    """
     from neurodeploy.reports.html import write
 
-    write(program, list(runs), Path(path), prices=prices)
+    write(program, runs, Path(path), prices=prices, labels=labels)

@@ -20,6 +20,7 @@ from neurodeploy.cli.hil import hil
 from neurodeploy.cli.inspect import inspect
 from neurodeploy.cli.listing import neurons, targets
 from neurodeploy.cli.output import errors_json, wants_json
+from neurodeploy.cli.report import report
 from neurodeploy.cli.simulate import simulate
 from neurodeploy.errors import NeurodeployError
 
@@ -57,6 +58,7 @@ for _command in (
     compile_command,
     simulate,
     compare,
+    report,
     hil,
     inspect,
     targets,

@@ -80,6 +80,7 @@ def compile_command(
         bits=bits,
         verify=verify,
         origin=origin,
+        name=network.name,
         watch=watch,
     )
     place = output or Path(f"{model.stem}.{target.name}")

@@ -30,10 +30,12 @@ def read_data(path: Path) -> Data:
     holds pickled objects, and E106 for wrong shapes or values.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise InputError("E101", f"{path.name} is not an .npz file", fix=_FIX)
-            found = {key: file[key] for key in ("x", "y") if key in file.files}
+        with path.open("rb") as stream:
+            if not zipfile.is_zipfile(stream):
+                raise EOFError("not a zip archive")
+            stream.seek(0)
+            with np.load(stream, allow_pickle=False) as file:
+                found = {key: file[key] for key in ("x", "y") if key in file.files}
     except ValueError as error:
         if "pickle" in str(error):
             what = f"{path.name} holds pickled objects, which are never loaded"

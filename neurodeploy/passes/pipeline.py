@@ -9,7 +9,7 @@ quantization itself changes is measured the same way, and reported, by running t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -70,6 +70,7 @@ def compile_graph(
     *,
     calibration: Array | None = None,
     origin: str = "",
+    name: str = "network",
     bits: int | None = None,
     verify: bool = False,
     watch: Watch = lambda name, stage: None,
@@ -98,7 +99,7 @@ def compile_graph(
             verdicts[step.name] = compare_graphs(graph, after, sample, step)
         graph = after
         watch(step.name, graph)
-    program = Quantize(target, bits)(graph)
+    program = replace(Quantize(target, bits)(graph), name=name)
     watch("quantize", program)
     for late in (AlignDelays(target), Place(target)):
         program = late(program)

@@ -12,11 +12,11 @@ zero. Memory is priced only where the target states the memory's size and the ta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from neurodeploy.program.run import EdgeCount, NodeCount, Run
+from neurodeploy.program.run import NodeCount, Run
 from neurodeploy.targets import Prices, Target
 
 _WORD = 64
@@ -47,7 +47,7 @@ class Energy:
     grade: str
     layers: tuple[LayerEnergy, ...]
     readout_pj: float
-    dense_pj: float  #: the same network without spikes: every synapse a MAC at every step
+    dense_pj: float | None  #: without spikes: every synapse a MAC at every step; None: not priced
     not_priced: tuple[str, ...]
     not_modelled: tuple[str, ...]
 
@@ -66,20 +66,9 @@ class Energy:
 def energy(run: Run, prices: Prices) -> Energy:
     """Price `run` under `prices`, on the memories of the program's target."""
     target = run.program.target
-    cost = _Pricing(prices.energy_pj, target)
-    layers = tuple(
-        cost.layer(node, [edge for edge in run.edges if edge.target == node.name], run.samples)
-        for node in run.nodes
-    )
-    dense = tuple(
-        cost.layer(
-            node,
-            [edge for edge in run.edges if edge.target == node.name],
-            run.samples,
-            spiking=False,
-        )
-        for node in run.nodes
-    )
+    cost, dense = _Pricing(prices.energy_pj, target), _Pricing(prices.energy_pj, target)
+    layers = tuple(cost.layer(run, node) for node in run.nodes)
+    without = sum(dense.layer(run, node, spiking=False).total_pj for node in run.nodes)
     readout = cost.price("synapse_mac", run.readout_macs) / max(run.samples, 1)
     return Energy(
         table=prices.name,
@@ -87,7 +76,7 @@ def energy(run: Run, prices: Prices) -> Energy:
         grade=prices.grade,
         layers=layers,
         readout_pj=readout,
-        dense_pj=sum(layer.total_pj for layer in dense) + readout,
+        dense_pj=None if dense.missing - cost.missing else without + readout,
         not_priced=tuple(sorted(cost.missing)),
         not_modelled=target.not_modelled,
     )
@@ -110,12 +99,10 @@ class _Pricing:
             return 0.0
         return self.table[key] * count
 
-    def layer(
-        self, node: NodeCount, edges: Iterable[EdgeCount], samples: int, *, spiking: bool = True
-    ) -> LayerEnergy:
+    def layer(self, run: Run, node: NodeCount, *, spiking: bool = True) -> LayerEnergy:
         """Price one node per sample; without spikes every Dense synapse is a MAC at every step."""
         synapses = weights = 0.0
-        for edge in edges:
+        for edge in (edge for edge in run.edges if edge.target == node.name):
             graded = edge.kind == "mac" or (not spiking and edge.weight_bits > 1)
             count = edge.operations if spiking else edge.dense
             synapses += self.price("synapse_mac" if graded else "synapse_add", count)
@@ -127,7 +114,7 @@ class _Pricing:
         )
         words = node.updates * (node.state_bits + node.written_bits) / _WORD
         state = self.price(self.state_memory, words)
-        each = max(samples, 1)
+        each = max(run.samples, 1)
         return LayerEnergy(
             name=node.name,
             synapses_pj=synapses / each,

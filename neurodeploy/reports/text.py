@@ -156,9 +156,10 @@ def _energy_text(priced: Energy | None) -> list[str]:
     lines = [
         "",
         f"energy per inference, table {priced.table}: {joules(priced.total_pj)} ({causes})",
-        f"  without spikes: {joules(priced.dense_pj)}",
         f"  scope: {priced.scope}",
     ]
+    if priced.dense_pj is not None:
+        lines.insert(2, f"  without spikes: {joules(priced.dense_pj)}")
     if priced.not_priced:
         lines.append(f"  not in the table: {', '.join(priced.not_priced)}")
     if priced.not_modelled:

@@ -1,0 +1,33 @@
+"""`neurodeploy report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from neurodeploy.cli.output import File, Folder, json_option, progress, to_json
+
+
+@click.command()
+@click.argument("folder", type=Folder, metavar="DIR")
+@click.option("--input", "data_path", type=File, required=True, help="Data set: .npz with x, y.")
+@click.option("-o", "--output", type=File, required=True, help="HTML file to write.")
+@click.option(
+    "--prices", multiple=True, help="Price tables, by name or .toml file.  [default: the target's]"
+)
+@json_option
+def report(
+    folder: Path, data_path: Path, output: Path, prices: tuple[str, ...], as_json: bool
+) -> None:
+    """Simulate the program in DIR on data, and write an HTML page about both."""
+    from neurodeploy import api
+    from neurodeploy.frontends.data import read_data
+    from neurodeploy.program import io
+
+    program = io.read(folder)
+    data = read_data(data_path)
+    with progress("simulating") as update:
+        run = api.simulate(program, data.x, progress=update)
+    api.report(program, [run], output, prices=prices, labels=data.y)
+    click.echo(to_json("report", {"output": str(output)}) if as_json else f"wrote {output}")

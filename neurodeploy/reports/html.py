@@ -1,0 +1,92 @@
+"""Reports as one HTML page that needs nothing else: no scripts, no fonts, no network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from neurodeploy.errors import InputError, ToolError
+from neurodeploy.files import new_file
+from neurodeploy.program.ir import Program
+from neurodeploy.program.run import Run
+from neurodeploy.reports.energy import Energy, energy
+from neurodeploy.reports.records import program_record, run_record
+from neurodeploy.reports.text import count, joules, percent
+from neurodeploy.targets import prices as price_table
+
+CAUSES = ("synapses", "neurons", "weight_memory", "state_memory")
+
+
+def write(
+    program: Program,
+    runs: Sequence[Run],
+    path: Path,
+    *,
+    prices: Sequence[str] = (),
+    labels: Any = None,
+) -> None:
+    """Write a page about `program` and `runs` of it to `path`.
+
+    prices: names of tables, the target's own by default; labels [B] are those of every run. Raises
+    ToolError E601 without the `report` extra, InputError E106 without runs, E110 if the
+    place cannot be written.
+    """
+    if not runs:
+        raise InputError("E106", "a report needs at least one run", fix="simulate the program first")
+    page = html(program, runs, prices=prices, labels=labels)
+    with new_file(path) as beside:
+        beside.write_text(page, encoding="utf-8")
+
+
+def html(
+    program: Program, runs: Sequence[Run], *, prices: Sequence[str] = (), labels: Any = None
+) -> str:
+    """Return the page as text; raises ToolError E601 without the `report` extra."""
+    if find_spec("jinja2") is None:
+        fix = "pip install 'neurodeploy[report]'"
+        raise ToolError("E601", "the package 'jinja2' is not installed", fix=fix)
+    import jinja2
+
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"joules": joules, "count": count, "percent": percent}
+    names = list(prices) or ([program.target.prices] if program.target.prices else [])
+    tables = [price_table(name) for name in names]
+    return environment.get_template("report.html.jinja").render(
+        program=program_record(program),
+        target=program.target,
+        numbers=program.numbers,
+        runs=[_run(run, [energy(run, table) for table in tables], labels) for run in runs],
+        tables=tables,
+        causes=CAUSES,
+    )
+
+
+def _run(run: Run, priced: Sequence[Energy], labels: Any) -> dict[str, Any]:
+    accuracy = None if labels is None else run.accuracy(labels)
+    record = run_record(run, None, accuracy)
+    return {**record, "energies": [_energy(item) for item in priced]}
+
+
+def _energy(priced: Energy) -> dict[str, Any]:
+    rows = [
+        {"name": layer.name, "total": layer.total_pj}
+        | {cause: getattr(layer, f"{cause}_pj") for cause in CAUSES}
+        for layer in priced.layers
+    ]
+    return {
+        "table": priced.table,
+        "scope": priced.scope,
+        "grade": priced.grade,
+        "total": priced.total_pj,
+        "dense": priced.dense_pj,
+        "readout": priced.readout_pj,
+        "rows": rows,
+        "most": max((row["total"] for row in rows), default=0.0) or 1.0,
+        "not_priced": priced.not_priced,
+        "not_modelled": priced.not_modelled,
+    }
