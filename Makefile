@@ -1,0 +1,39 @@
+# Two commands: `make demo` and `make test`. Both set up what they need in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test lint lava clean
+
+demo: .venv/demo.ready lava
+	$(BIN)/python examples/smnist/demo.py
+
+test: .venv/dev.ready lava
+	$(BIN)/python -m pytest -n auto --dist loadgroup tests
+
+lint: .venv/dev.ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+lava: .venv/demo.ready
+	$(BIN)/neurodeploy doctor --install-lava
+
+.venv/python.ready:
+	$(PYTHON) -c 'import sys; sys.exit("neurodeploy needs Python 3.10 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 10) else 0)'
+	$(PYTHON) -m venv .venv
+	touch $@
+
+.venv/demo.ready: .venv/python.ready pyproject.toml constraints.txt
+	@echo "setting up .venv (torch, numba; a few minutes the first time)"
+	$(PIP) -e '.[torch,report]'
+	touch $@
+
+.venv/dev.ready: .venv/demo.ready
+	@echo "setting up the tools for tests"
+	$(PIP) -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv out build dist
