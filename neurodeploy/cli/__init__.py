@@ -42,15 +42,20 @@ class Cli(click.Group):
             ctx.exit(0)
 
 
-@click.group(cls=Cli, context_settings={"show_default": True, "max_content_width": 100})
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 a bug of ours, 2 usage, 3 bad or unsupported input, 4 does not fit the"
+    " target, 5 mismatch, 6 a tool or board is not available."
+)
+
+
+@click.group(
+    cls=Cli,
+    epilog=EXIT_CODES,
+    context_settings={"show_default": True, "max_content_width": 100},
+)
 @click.version_option(package_name="neurodeploy")
 def main() -> None:
-    r"""Deploy trained spiking networks, and prove that they still compute the same.
-
-    \b
-    Exit codes: 0 done, 1 a bug of ours, 2 usage, 3 bad or unsupported input,
-    4 does not fit the target, 5 mismatch, 6 a tool or board is not available.
-    """
+    """Deploy trained spiking networks, and prove that they still compute the same."""
 
 
 for _command in (
