@@ -34,9 +34,11 @@ from neurodeploy.graph.ir import (
     Reduce,
     vector,
 )
+from neurodeploy.nn.checkpoint import load_with_example
 from neurodeploy.nn.neurons import Neuron
 
 _LEAVES = (nn.BatchNorm, nn.Readout, nn.Scale, Neuron, torch.nn.Linear, torch.nn.Dropout)
+_REFUSED = "refused"
 _SUMS = (operator.add, operator.iadd, torch.add)
 _PRODUCTS = (operator.mul, operator.imul, torch.mul)
 
@@ -122,9 +124,6 @@ class _Tracer:
         return self.names.get(value, "")
 
     def _visit(self, item: fx.Node) -> None:
-        inputs = [arg for arg in item.all_input_nodes if arg in self.names]
-        if len(inputs) < len(item.all_input_nodes) and item.op != "get_attr":
-            return  # something before it was refused already
         if item.op == "call_module":
             self._module(item, str(item.target))
         else:
@@ -141,6 +140,7 @@ class _Tracer:
         if op is None:
             fix = "use neurodeploy.nn.BatchNorm" if "BatchNorm" in type(module).__name__ else ""
             self._refuse(f"{path} ({type(module).__name__})", "a layer that is not known", fix)
+            self._stand_in(item)
             return
         self._emit(item, path, op, [source])
 
@@ -148,7 +148,9 @@ class _Tracer:
         found = _operation(item, self.widths, self.names)
         if found is None:
             what = getattr(item.target, "__name__", str(item.target))
-            self._refuse(f"{_place(item)}{what}", f"an operation that is not known: {item.op}")
+            if not any(self.names.get(source) == _REFUSED for source in item.all_input_nodes):
+                self._refuse(f"{_place(item)}{what}", f"an operation that is not known: {item.op}")
+            self._stand_in(item)
             return
         op, inputs = found
         if op is None:
@@ -166,6 +168,11 @@ class _Tracer:
         self.names[item] = unique
         widths = [self.widths[name] for name in node.inputs]
         self.widths[unique] = _width(op, widths)
+
+    def _stand_in(self, item: fx.Node) -> None:
+        """Let what reads a refused node be looked at too, so that all problems are reported."""
+        self.names[item] = _REFUSED
+        self.widths[_REFUSED] = 1
 
     def _refuse(self, where: str, what: str, fix: str = "") -> None:
         hint = fix or "use layers of neurodeploy.nn, torch.nn.Linear, +, cat, mean, sum, x[-1]"
@@ -240,7 +247,7 @@ def _neurons(module: Neuron) -> Neurons:
         params={name: exact(value) for name, value in module.params()._asdict().items()},
         gain=np.ones(width),
         bias=np.zeros(width),
-        amplitude=float(module.alpha().to(kind)),
+        amplitude=float(module.alpha().detach().to(kind)),
         reverse=module.reverse,
     )
 
@@ -256,7 +263,7 @@ def _operation(item: fx.Node, widths: dict[str, int], names: dict[fx.Node, str])
     if target in _PRODUCTS and not item.kwargs:
         return _product(args, widths, names)
     if target in (torch.cat, torch.concat, torch.concatenate):
-        parts = list(args[0])  # type: ignore[arg-type,call-overload]
+        parts = list(args[0])  # type: ignore[arg-type]
         dim = item.kwargs.get("dim", args[1] if len(args) > 1 else 0)
         return (Concat(), parts) if dim in (-1, 2) else None
     if target is operator.getitem and args[1] == -1:
@@ -296,6 +303,6 @@ def read(path: Path) -> tuple[Graph, Any]:
 
     Raises the errors of `nn.load` and `trace`.
     """
-    module, example = nn.checkpoint.read(path)
-    example = None if example is None else example.numpy()
-    return trace(module, example), example
+    module, example = load_with_example(path)
+    data = None if example is None else example.numpy()
+    return trace(module, data), data

@@ -24,6 +24,11 @@ _HEAD = "import numpy as np\nfrom numba import njit\n"
 _JIT = "@njit(cache=True, nogil=True)"
 
 
+def _compiled(source: str) -> Kernel:
+    run: Kernel = load(source).run
+    return run
+
+
 def _traced(name: str, options: Options) -> Traced:
     return SPECS[name].traced(dict(options))
 
@@ -54,7 +59,7 @@ def fixed_kernel(name: str, options: Options, fixed: Fixed) -> Kernel:
     added to; reverse: run from the last step to the first.
     """
     step = _traced(name, options)
-    return load(
+    return _compiled(
         f"""{_HEAD}
 ONE = np.int64(1)
 
@@ -81,12 +86,12 @@ def run(current, k, left, right, bias, z, out, overflows, reverse, first, last):
                 total += over
         overflows[b] += total
 """
-    ).run  # type: ignore[no-any-return]
+    )
 
 
 @cache
 def real_kernel(name: str, options: Options, *, probe: bool = False) -> Kernel:
-    """Return `run(x, k, z, out, margins, reverse, first, last)`, equal to the `Real` reading bit for bit.
+    """Return `run(x, k, z, out, margins, reverse, first, last)`, equal to `Real` bit for bit.
 
     x float64 [T, B, N]; k float64 [coefs, N]; z float64 [states, B, N], updated; out float64
     [T, B, N], written; margins likewise, written with `probe`: what a spike compares with its
@@ -95,7 +100,7 @@ def real_kernel(name: str, options: Options, *, probe: bool = False) -> Kernel:
     step = _traced(name, options)
     compared = [i.args[0] for i in step.instrs if i.op in ("ge", "gt")] or [step.out]
     note = [f"margins[t, b, n] = {compared[0]}"] if probe else []
-    return load(
+    return _compiled(
         f"""{_HEAD}
 
 {_JIT}
@@ -116,4 +121,4 @@ def run(inputs, k, z, out, margins, reverse, first, last):
                 spikes[n] = {step.out}
 {_lines(note, 4)}
 """
-    ).run  # type: ignore[no-any-return]
+    )

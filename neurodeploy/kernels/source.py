@@ -41,9 +41,7 @@ def fixed_lines(step: Traced, fixed: Fixed) -> list[str]:
     lines: list[str] = []
     for i in step.instrs:
         if i.op == "mul":
-            lines += [
-                f"{i.out} = {drop(f'({i.args[0]} * {i.args[1]})', fixed, fixed.coef_frac)}"
-            ]
+            lines += [f"{i.out} = {drop(f'({i.args[0]} * {i.args[1]})', fixed, fixed.coef_frac)}"]
         elif i.op == "write":
             lines += [
                 f"{i.out} = {_register(i.args[0], fixed)}",

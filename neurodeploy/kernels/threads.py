@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 _SMALL = 20_000  # element updates below which starting threads costs more than it saves
@@ -41,9 +42,6 @@ def share(
         kernel(*args, 0, samples)
         return
     edges = [samples * i // parts for i in range(parts + 1)]
-    jobs = [
-        _pool(parts).submit(kernel, *args, first, last)
-        for first, last in zip(edges, edges[1:], strict=False)
-    ]
+    jobs = [_pool(parts).submit(kernel, *args, first, last) for first, last in pairwise(edges)]
     for job in jobs:
         job.result()

@@ -23,8 +23,13 @@ from neurodeploy.neurons import SPECS
 Kernel = Callable[..., None]
 
 STRIDE = 16  # steps from one kept state to the next
-BLOCK = 1024  # lanes that run together
+BLOCK = 2048  # lanes that run together
 EXTRA = ("unit", "amplitude")  # rows of `k` after the coefficients of the step
+
+
+def pitch(lanes: int) -> int:
+    """Return a row length of at least `lanes` whose rows do not fall on the same cache sets."""
+    return (-(-lanes // 16) | 1) * 16
 
 
 @cache
@@ -41,6 +46,8 @@ def train_kernels(
     backward(g_outs, inputs, k, saved, a, g_z, g_inputs, g_k, reverse, first, last): a, the
     steepness of the surrogate, of type `dtype`; g_z [states, L], the gradient of the final state,
     turned into that of the initial one; g_inputs [T, L], written; g_k, like k, added to.
+
+    The rows of k, z, saved, g_z and g_k may be longer than L, as `pitch` advises.
     """
     step = SPECS[name].traced(dict(options))
     back = adjoint_lines(step)
@@ -87,7 +94,7 @@ def forward(inputs, k, z, out, saved, reverse, first, last):
 @njit(cache=True, nogil=True, error_model="numpy")
 def backward(g_outs, inputs, k, saved, a, g_z, g_inputs, g_k, reverse, first, last):
     steps = inputs.shape[0]
-    kept = np.empty(({len(states)}, {STRIDE}, {BLOCK}), kind)
+    kept = np.empty(({len(states)}, {STRIDE}, {pitch(BLOCK)}), kind)
     for lane in range(first, last, {BLOCK}):
         stop = min(lane + {BLOCK}, last)
         size = stop - lane
@@ -136,7 +143,7 @@ def _rows(prefix: str, names: Sequence[str], source: str, index: str) -> list[st
 
 
 def _typed(function: Callable[..., Any], name: str) -> str:
-    """Return the source of `function` under `name`, every number in it made of type `kind`."""
+    """Return the source of `function` under `name`, numbers in it made of type `kind`."""
     tree = ast.parse(inspect.getsource(function))
     (definition,) = tree.body
     assert isinstance(definition, ast.FunctionDef)
@@ -148,5 +155,14 @@ def _typed(function: Callable[..., Any], name: str) -> str:
 
 
 class _Typed(ast.NodeTransformer):
-    def visit_Constant(self, node: ast.Constant) -> ast.AST:  # noqa: N802
-        return ast.Call(ast.Name("kind", ast.Load()), [node], [])
+    """Make numbers and comparisons of type `kind`; numba multiplies a bool in float32."""
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        return _of_kind(node)
+
+    def visit_Compare(self, node: ast.Compare) -> ast.AST:
+        return _of_kind(self.generic_visit(node))
+
+
+def _of_kind(node: Any) -> ast.AST:
+    return ast.Call(ast.Name("kind", ast.Load()), [node], [])

@@ -34,7 +34,9 @@ def write(
     place cannot be written.
     """
     if not runs:
-        raise InputError("E106", "a report needs at least one run", fix="simulate the program first")
+        raise InputError(
+            "E106", "a report needs at least one run", fix="simulate the program first"
+        )
     page = html(program, runs, prices=prices, labels=labels)
     with new_file(path) as beside:
         beside.write_text(page, encoding="utf-8")
@@ -86,7 +88,7 @@ def _energy(priced: Energy) -> dict[str, Any]:
         "dense": priced.dense_pj,
         "readout": priced.readout_pj,
         "rows": rows,
-        "most": max((row["total"] for row in rows), default=0.0) or 1.0,
+        "most": max((layer.total_pj for layer in priced.layers), default=0.0) or 1.0,
         "not_priced": priced.not_priced,
         "not_modelled": priced.not_modelled,
     }

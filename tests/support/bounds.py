@@ -58,8 +58,8 @@ def follows(spec, options, coefs, fixed: Fixed, lsb, drive):
     """Run both readings; return the share of neurons whose spikes agreed to the end.
 
     Asserts at every step that states differ by no more than the bound, and that a spike differs
-    only where the exact membrane was within the bound of its threshold; that neuron is then left out.
-    Inputs are multiples of the LSB, so that both readings get the same.
+    only where the exact membrane was within the bound of its threshold; that neuron is then left
+    out. Inputs are multiples of the LSB, so that both readings get the same.
     """
     exact = _scaled(spec, coefs, lsb)
     ints = _rounded(spec, exact, fixed)

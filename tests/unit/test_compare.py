@@ -26,7 +26,7 @@ def test_the_first_divergence_is_the_first(network):
     """Found again by brute force: by sample, then step, then layer, then neuron."""
     graph, x, program = network
     names = neuron_names(graph)
-    _, values, membranes = run(graph, x, names)
+    _, values, _ = run(graph, x, names)
     done = execute(program, to_integers(program.source, x)[0])
     want = None
     for sample in range(x.shape[1]):
@@ -88,7 +88,7 @@ def test_a_changed_threshold_is_found_where_it_was_changed(network):
 
 
 def test_an_unrelated_model_is_refused(network):
-    graph, x, program = network
+    _, x, program = network
     other = sdtcm(np.random.default_rng(5), width=8)
     with pytest.raises(InputError, match="not compiled from this model") as caught:
         nd.compare(other, program, x)

@@ -61,7 +61,7 @@ def test_a_bad_data_set_is_named_and_explained(tmp_path, make, code, says):
 
 def test_a_lone_array_is_not_a_data_set(tmp_path):
     np.save(tmp_path / "data.npy", X)
-    with pytest.raises(InputError, match="not an .npz file"):
+    with pytest.raises(InputError, match=r"not an \.npz file"):
         read_data(tmp_path / "data.npy")
 
 

@@ -9,8 +9,7 @@ import pytest
 from support.networks import inputs_for, sdtcm
 
 from neurodeploy.backends.simulator import simulate
-from neurodeploy.graph.ir import Graph, Input, Linear, Node, Reduce, vector
-from neurodeploy.graph.ir import Neurons as N
+from neurodeploy.graph.ir import Graph, Input, Linear, Neurons, Node, Reduce, vector
 from neurodeploy.passes.pipeline import compile_graph
 from neurodeploy.program.reference import execute, to_integers
 from neurodeploy.reports.energy import energy, operations
@@ -20,7 +19,7 @@ from neurodeploy.targets import prices, target
 @pytest.fixture(scope="module")
 def tiny():
     """Two spiking inputs, three LIF neurons, one output, ten steps; every input spike counts."""
-    lif = N(
+    lif = Neurons(
         spec="lif",
         options={"reset": "soft", "compare": ">="},
         params={

@@ -1,0 +1,9 @@
+"""Hardware in the loop: what of a board is here, and checking bundles on it.
+
+Built on `backends.lava`: a board is reached through Intel's extension of Lava.
+"""
+
+from neurodeploy.backends.hardware.board import Board, board
+from neurodeploy.backends.hardware.hil import check
+
+__all__ = ["Board", "board", "check"]

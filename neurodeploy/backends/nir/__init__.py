@@ -1,0 +1,1 @@
+"""NIR files: a float graph (`graph`)."""

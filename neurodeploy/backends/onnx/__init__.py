@@ -1,0 +1,1 @@
+"""ONNX files: a float graph (`graph`), or an integer program (`program`)."""

@@ -1,0 +1,124 @@
+"""A float graph as an ONNX file that stock onnxruntime runs and `frontends.onnx` reads back.
+
+    input [T, B, C]   ->   output [B, N], or [T, B, N] without a readout over time
+
+The forms are those of `graph.forms.onnx`; states are zero before the first step. Ranges that
+calibration attached to the graph are not part of what it computes, and are not written.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.backends.onnx.proto import Node, Value, model, save
+from neurodeploy.errors import InputError, NeurodeployError, together
+from neurodeploy.graph import rules
+from neurodeploy.graph.forms.onnx import (
+    ALWAYS_DOUBLE,
+    DOMAIN,
+    DOMAIN_VERSION,
+    STANDARD,
+    forms,
+    function_name,
+)
+from neurodeploy.graph.forms.sheet import Call
+from neurodeploy.graph.ir import Graph, Input, Reduce
+
+DTYPES = ("float32", "float64")
+
+
+def write(graph: Graph, path: Path, dtype: str | None = None) -> None:
+    """Write `graph` as an ONNX file.
+
+    dtype: "float32" or "float64"; None takes float32 if that holds every constant exactly.
+    Raises InputError E105 (dtype), E105 and E107 (a graph that breaks a rule), E108 naming every
+    constant that float32 would round, E110; ToolError E601 without the onnx package.
+    """
+    save(to_model(graph, dtype), path)
+
+
+def to_model(graph: Graph, dtype: str | None = None) -> Any:
+    """Return `graph` as an onnx.ModelProto; raises like `write`."""
+    rules.check(graph)
+    constants = _constants(graph)
+    kind = _choose(constants, dtype)
+    used = [function_name(node.op) for node in graph if function_name(node.op) in forms()]
+    order = "T, B, channels: steps, samples, channels"
+    return model(
+        nodes=_nodes(graph),
+        inputs=[Value("input", kind, ("T", "B", graph.widths[graph.input.name]))],
+        outputs=[Value("output", kind, _output_axes(graph))],
+        constants={
+            f"{node}/{name}": value.astype("float64" if name in ALWAYS_DOUBLE else kind)
+            for node, values in constants.items()
+            for name, value in values.items()
+        },
+        functions=[forms()[name].function for name in dict.fromkeys(used)],
+        domains={DOMAIN: DOMAIN_VERSION},
+        doc=f"input [{order}]; states are zero before the first step",
+    )
+
+
+def _constants(graph: Graph) -> dict[str, dict[str, Any]]:
+    """Return the constants of every node by the input that holds them."""
+    found: dict[str, dict[str, Any]] = {}
+    for node in graph:
+        form = forms().get(function_name(node.op))
+        if form is not None:
+            found[node.name] = form.constants(node.op)
+    return found
+
+
+def _choose(constants: dict[str, dict[str, Any]], dtype: str | None) -> str:
+    if dtype not in (None, *DTYPES):
+        raise InputError("E105", f"unknown dtype {dtype!r}", fix=f"use one of {', '.join(DTYPES)}")
+    problems: list[NeurodeployError] = []
+    for node, values in constants.items():
+        for name, value in values.items():
+            with np.errstate(over="ignore"):
+                lost = np.count_nonzero(value.astype(np.float32) != value)
+            if lost and name not in ALWAYS_DOUBLE:
+                what = f"{lost} of {value.size} values of {name} are not exact in float32"
+                where = f'node "{node}"'
+                problems.append(InputError("E108", what, where=where, fix="write float64"))
+    if problems and dtype == "float32":
+        raise together(problems)
+    return dtype or ("float64" if problems else "float32")
+
+
+def _nodes(graph: Graph) -> list[Node]:
+    nodes = []
+    standard = {op: (kind, attributes) for kind, (op, attributes) in STANDARD.items()}
+    for node in graph:
+        result = _value_name(graph, node.name)
+        reads = tuple(_value_name(graph, name) for name in node.inputs)
+        if type(node.op) in standard:
+            kind, attributes = standard[type(node.op)]
+            nodes.append(Node(node.name, Call(kind, reads, (result,), attributes)))
+            continue
+        form = forms()[function_name(node.op)]
+        reads = ("input",) if isinstance(node.op, Input) else reads
+        own = tuple(f"{node.name}/{name}" for name, _, _ in form.parameters)
+        call = Call(form.function.name, (*reads, *own), (result,))
+        nodes.append(Node(node.name, call, DOMAIN))
+    return nodes
+
+
+def _value_name(graph: Graph, name: str) -> str:
+    """Return the name of what node `name` computes: its own, unless the file's interface has it."""
+    if name == graph.output:
+        return "output"
+    return f"{name}/value" if name in ("input", "output") else name
+
+
+def _output_axes(graph: Graph) -> tuple[str | int, ...]:
+    width = graph.widths[graph.output]
+    name = graph.output
+    while name != graph.input.name:
+        if isinstance(graph[name].op, Reduce):
+            return "B", width
+        name = graph[name].inputs[0]
+    return "T", "B", width

@@ -1,0 +1,119 @@
+"""A neuron's step in integers, as an ONNX function: the `Fixed` reading in standard operators.
+
+    run(current [T, B, N], shift [N], bias [N], coefficients [N] ...) -> output, final states
+
+All values are int64. `x >> f` is written (x - (x & (2^f - 1))) / 2^f, since BitShift takes unsigned
+numbers only; integer Div truncates, which is rounding toward zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from neurodeploy.arith import Fixed
+from neurodeploy.graph.forms.onnx import neuron_name
+from neurodeploy.graph.forms.sheet import Function, Sheet, Word, scan, step_body, step_calls
+from neurodeploy.program.ir import Population
+
+_UINT8 = 2  # onnx.TensorProto.UINT8
+
+
+def function(population: Population, fixed: Fixed) -> Function:
+    """Return the function of a population's neurons: (output, final state ...).
+
+    The output is uint8 where the neurons spike, else int64. States are zero before the first step.
+    """
+    spec, options = population.model, population.options
+    step, sheet = spec.traced(options), Sheet()
+    coefs = {f"k_{name}": name for name in spec.coefs._fields}
+    mul, write = _words(sheet, fixed)
+    drive = _drive(sheet, fixed)
+    if step.states:
+        shape = sheet.put("Shape", drive, start=1)
+        zero = sheet.put("CastLike", sheet.put("ConstantOfShape", shape), drive, out="zero")
+        body = step_body(step, coefs, mul, write, _send if spec.spiking else _keep)
+        *states, out = scan(sheet, body, zero, drive, reverse=population.reverse)
+    else:
+        values = step_calls(sheet, step, {**coefs, "x": drive}, mul, write)
+        out, states = (_send if spec.spiking else _keep)(sheet, values[step.out]), []
+    return Function(
+        name=name_of(population, fixed),
+        inputs=("current", "shift", "bias", *spec.coefs._fields),
+        outputs=(out, *states),
+        calls=tuple(sheet.calls),
+        doc=f"{spec.source}; {_describe(fixed)}",
+    )
+
+
+def name_of(population: Population, fixed: Fixed) -> str:
+    """Return the name of the function of a population's neurons, with the width of its states."""
+    options, reverse = population.options, population.reverse
+    name = neuron_name(population.spec, options, folded=False, reverse=reverse)
+    return f"{name}_int{fixed.state_bits}"
+
+
+def _describe(fixed: Fixed) -> str:
+    return (
+        f"coefficients with {fixed.coef_frac} fractional bits, products rounded {fixed.rounding},"
+        f" {fixed.state_bits}-bit states that {fixed.overflow}"
+    )
+
+
+def _send(sheet: Sheet, spikes: str) -> str:
+    return sheet.put("Cast", spikes, to=_UINT8)
+
+
+def _keep(sheet: Sheet, value: str) -> str:  # noqa: ARG001
+    return value
+
+
+def _number(sheet: Sheet, value: int) -> str:
+    return sheet.put("Constant", value_int=value)
+
+
+def _drive(sheet: Sheet, fixed: Fixed) -> str:
+    """Append `current * 2**shift + bias`, rounded where the shift is negative."""
+    two, zero = _number(sheet, 2), _number(sheet, 0)
+    left = sheet.put("Pow", two, sheet.put("Max", "shift", zero))
+    right = sheet.put("Pow", two, sheet.put("Max", sheet.put("Neg", "shift"), zero), out="divisor")
+    mask = sheet.put("Sub", right, _number(sheet, 1))
+    half = sheet.put("Div", right, two)
+    wide = sheet.put("Mul", "current", left)
+    return sheet.put("Add", _drop(sheet, fixed, wide, right, mask, half), "bias", out="drive")
+
+
+def _drop(sheet: Sheet, fixed: Fixed, value: str, divisor: str, mask: str, half: str) -> str:
+    """Append `Fixed._drop`: divide by a power of two, rounded as the numbers say."""
+    if fixed.rounding == "toward_zero":
+        return sheet.put("Div", value, divisor)
+    if fixed.rounding == "nearest":
+        value = sheet.put("Add", value, half)
+    low_bits = sheet.put("BitwiseAnd", value, mask)
+    return sheet.put("Div", sheet.put("Sub", value, low_bits), divisor)
+
+
+def _words(outer: Sheet, fixed: Fixed) -> tuple[Word, Word]:
+    """Return how a multiply and a register write are written; their constants go to `outer`."""
+    one = 1 << fixed.coef_frac
+    divisor, mask, half = (_number(outer, value) for value in (one, one - 1, one >> 1))
+    limits = _limits(outer, fixed)
+
+    def mul(sheet: Sheet, args: Sequence[str]) -> str:
+        return _drop(sheet, fixed, sheet.put("Mul", *args), divisor, mask, half)
+
+    def write(sheet: Sheet, args: Sequence[str]) -> str:
+        if fixed.overflow == "saturate":
+            return sheet.put("Clip", args[0], limits["low"], limits["high"])
+        raised = sheet.put("Add", args[0], limits["half"])
+        return sheet.put("Sub", sheet.put("BitwiseAnd", raised, limits["mask"]), limits["half"])
+
+    return mul, write
+
+
+def _limits(sheet: Sheet, fixed: Fixed) -> Mapping[str, Any]:
+    if fixed.overflow == "saturate":
+        ends = {"low": -fixed.state_max, "high": fixed.state_max}
+    else:
+        ends = {"half": 1 << (fixed.state_bits - 1), "mask": (1 << fixed.state_bits) - 1}
+    return {key: _number(sheet, value) for key, value in ends.items()}

@@ -1,0 +1,142 @@
+"""Read NIR files: those that neurodeploy wrote, back to the identical graph, and plain chains.
+
+Our files carry the graph's constants in their metadata, and primitives derived from those. The
+primitives are derived again and compared with what stands in the file: a number edited in either
+place is used or refused, never ignored. Files of other tools: `nir_stock`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.errors import InputError, NeurodeployError, together
+from neurodeploy.frontends import nir_stock
+from neurodeploy.frontends.nir_file import read_net
+from neurodeploy.graph.forms.nir import OWNER, keys, net
+from neurodeploy.graph.forms.nir_net import Net, Part, digest
+from neurodeploy.graph.ir import Graph
+from neurodeploy.graph.record import from_record
+
+_CLOSE = 1e-6  # derived numbers of another machine's exp and cos; edits are found by the digest
+_FIX = "export the model again; numbers derived from others cannot be edited alone"
+
+
+def read(path: Path) -> Graph:
+    """Return the graph in a NIR file.
+
+    Raises InputError E101 (unreadable, truncated, reaches outside itself, too large), E104 (every
+    node that is not known), E105, E107 (constants and wiring), E108 (nodes that disagree with the
+    metadata, or do not say all that matters).
+    """
+    found = read_net(path)
+    nir_stock.check_types(found, path)
+    if OWNER not in found.metadata:
+        return nir_stock.graph(found, path)
+    head = found.metadata[OWNER]
+    record = _record(head, path)
+    graph = from_record(record, _arrays(found, record, path), str(path))
+    expected = net(graph)
+    problems: list[NeurodeployError] = [
+        InputError("E108", what, where=str(path), fix=_FIX)
+        for what in (*_differences(expected, found, ""), *_head_differences(expected, head))
+    ]
+    if problems:
+        raise together(problems)
+    if digest(expected, found) != head.get("digest"):
+        what = "numbers of nodes were edited that derive from the metadata, or the digest was"
+        raise InputError("E108", what, where=str(path), fix=_FIX)
+    return graph
+
+
+def _record(head: Any, path: Path) -> Any:
+    text = head.get("graph") if isinstance(head, dict) else None
+    try:
+        if isinstance(text, str):
+            return json.loads(text)
+    except (json.JSONDecodeError, RecursionError):
+        pass
+    raise InputError(
+        "E101",
+        f"the metadata {OWNER!r} of {path.name} is damaged",
+        where=str(path),
+        fix="export the model again",
+    )
+
+
+def _arrays(found: Net, record: Any, path: Path) -> dict[str, Any]:
+    """Return the graph's constants by the name the record gives them."""
+    arrays: dict[str, Any] = {}
+    try:
+        names = keys([(item["name"], item["op"]) for item in record["nodes"]])
+        for item in record["nodes"]:
+            name, part = item["name"], found.parts[names[item["name"]]]
+            own = part.metadata.get(OWNER, {})
+            arrays |= {f"{name}:{k}": v for k, v in own.items() if isinstance(v, np.ndarray)}
+            if item["op"] == "Linear" and isinstance(part, Part):
+                weight = arrays[f"{name}:weight"] = part.fields["weight"]
+                arrays[f"{name}:bias"] = part.fields.get("bias", np.zeros(len(weight)))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            "E101",
+            f"the metadata and the nodes of {path.name} do not belong together: {error}",
+            where=str(path),
+            fix="export the model again",
+        ) from error
+    return arrays
+
+
+def _head_differences(expected: Net, head: Mapping[str, Any]) -> Iterator[str]:
+    mine = expected.metadata[OWNER]
+    free = ("graph", "about", "digest")
+    for key in sorted((set(mine) | set(head)) - set(free)):
+        if mine.get(key) != head.get(key):
+            yield f"metadata {key!r} is {head.get(key)!r}, and the graph says {mine.get(key)!r}"
+
+
+def _differences(mine: Net, theirs: Net, at: str) -> Iterator[str]:
+    """Say where a file's graph is not what its metadata means."""
+    for name in sorted(set(mine.parts) ^ set(theirs.parts)):
+        yield f'node "{at}{name}" is ' + ("missing" if name in mine.parts else "not expected")
+    for edge in sorted(set(mine.edges) ^ set(theirs.edges)):
+        yield f"edge {edge} is " + ("missing" if edge in mine.edges else "not expected")
+    if len(theirs.edges) != len(set(theirs.edges)):
+        yield f'graph "{at}" has an edge twice'
+    for name in sorted(set(mine.parts) & set(theirs.parts)):
+        a, b = mine.parts[name], theirs.parts[name]
+        yield from _told(a.metadata, b.metadata, at + name)
+        if isinstance(a, Net) and isinstance(b, Net):
+            yield from _differences(a, b, f"{at}{name}/")
+        elif isinstance(a, Part) and isinstance(b, Part) and a.type == b.type:
+            yield from _fields(a, b, at + name)
+        else:
+            kinds = [item.type if isinstance(item, Part) else "NIRGraph" for item in (b, a)]
+            yield f'node "{at}{name}" is a {kinds[0]}, not a {kinds[1]}'
+
+
+def _told(mine: Mapping[str, Any], theirs: Mapping[str, Any], at: str) -> Iterator[str]:
+    """Compare the words of a node's metadata; its numbers are what the graph was read from."""
+    words = [_words(item.get(OWNER, {})) for item in (mine, theirs)]
+    if words[0] != words[1]:
+        yield f'metadata of node "{at}" says {words[1]}, and the graph {words[0]}'
+
+
+def _words(own: Any) -> Any:
+    if not isinstance(own, Mapping):
+        return own
+    return {k: "numbers" if isinstance(v, np.ndarray) else v for k, v in own.items()}
+
+
+def _fields(mine: Part, theirs: Part, at: str) -> Iterator[str]:
+    if set(mine.fields) != set(theirs.fields):
+        yield f'node "{at}" has the fields {sorted(theirs.fields)}, not {sorted(mine.fields)}'
+        return
+    for key in sorted(set(mine.fields) - set(mine.own)):
+        a, b = np.asarray(mine.fields[key]), np.asarray(theirs.fields[key])
+        same = a.shape == b.shape and b.dtype.kind in "fiu"
+        if not same or not np.allclose(a, b, rtol=_CLOSE, atol=0):
+            yield f'{key} of node "{at}" disagrees with the metadata it derives from'

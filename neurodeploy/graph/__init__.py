@@ -1,0 +1,1 @@
+"""The float graph: what was trained, the rules it keeps, and what it means."""

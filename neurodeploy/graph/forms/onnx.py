@@ -1,0 +1,254 @@
+"""How each operation of a graph stands in an ONNX file.
+
+One node of the graph is one node of the file, of the same name. Sums and concatenations are
+standard operators; everything else is a model-local function of the domain `neurodeploy` whose
+inputs are the operation's own constants, and whose body is standard operators, for neurons around
+a `Scan` over time. What is not a number (neuron model, comparator, reset, direction, readout) is
+part of the function's name, so it cannot get lost:
+
+    prf_compare_ge(x, input_gain, input_bias, dt, tau, theta, v_th, amplitude)
+    lif_folded_reset_soft_compare_gt_reverse(x, input_sign, input_bias, beta, ..., unit, amplitude)
+    Linear(x, weight, bias)    BatchNorm(x, gamma, beta, mean, var, eps)    Reduce_mean(x, bias)
+
+All numbers of a file have one type; only eps is always float64, and rounded inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.graph.forms.sheet import (
+    Function,
+    Sheet,
+    fold_calls,
+    real_mul,
+    real_write,
+    scan,
+    step_body,
+    step_calls,
+)
+from neurodeploy.graph.ir import (
+    REDUCTIONS,
+    Add,
+    Affine,
+    BatchNorm,
+    Concat,
+    Input,
+    Linear,
+    Neurons,
+    Op,
+    Population,
+    Reduce,
+)
+from neurodeploy.neurons import SPECS, NeuronSpec
+
+DOMAIN, DOMAIN_VERSION = "neurodeploy", 1
+PROGRAM_DOMAIN = "neurodeploy.program"  #: of exported integer programs, which are not read back
+STANDARD: dict[str, tuple[type[Op], dict[str, Any]]] = {
+    "Sum": (Add, {}),
+    "Concat": (Concat, {"axis": -1}),
+}
+ALWAYS_DOUBLE = ("eps",)
+
+_WORDS = {">=": "ge", ">": "gt", True: "true", False: "false"}
+
+
+@dataclass(frozen=True)
+class Form:
+    """One kind of operation: its function, and which field each input of it holds.
+
+    settings: fields that the name of the function states. parameters: (input, field, key): the
+    input after x holds `op.field`, or `op.field[key]` where there is a key.
+    """
+
+    op: type[Op]
+    settings: Mapping[str, Any]
+    parameters: tuple[tuple[str, str, str | None], ...]
+    function: Function
+
+    def constants(self, op: Op) -> dict[str, Any]:
+        """Return the constants of `op` by the function's input: float64 arrays, () for scalars."""
+        found = {}
+        for name, field, key in self.parameters:
+            value = getattr(op, field)
+            found[name] = np.asarray(value if key is None else value[key], np.float64)
+        return found
+
+    def build(self, constants: Mapping[str, Any], width: int) -> Op:
+        """Return the operation with these constants; width: of the input, for an Input."""
+        values: dict[str, Any] = dict(self.settings)
+        values |= {"width": width} if self.op is Input else {}
+        for name, field, key in self.parameters:
+            if key is not None:
+                values.setdefault(field, {})[key] = constants[name]
+            else:
+                scalar = field in ("amplitude", "eps")
+                values[field] = float(constants[name]) if scalar else constants[name]
+        return self.op(**values)
+
+
+def function_name(op: Op) -> str:
+    """Return the name of the function that `op` is written as."""
+    if isinstance(op, Input):
+        return "Input_spiking" if op.spiking else "Input"
+    if isinstance(op, Reduce):
+        return f"Reduce_{op.kind}"
+    if isinstance(op, Neurons | Population):
+        folded = isinstance(op, Population)
+        return neuron_name(op.spec, op.options, folded=folded, reverse=op.reverse)
+    return type(op).__name__
+
+
+def neuron_name(spec: str, options: Mapping[str, Any], *, folded: bool, reverse: bool) -> str:
+    """Return the name of the function of a neuron model: its name, options and direction."""
+    parts = [spec, *(["folded"] if folded else [])]
+    for key in SPECS[spec].choices:
+        parts += [key, _WORDS.get(options[key], str(options[key]))]
+    return "_".join([*parts, *(["reverse"] if reverse else [])])
+
+
+@cache
+def forms() -> dict[str, Form]:
+    """Return every form by the name of its function."""
+    found = [
+        _stateless(Input, {"spiking": False}, ()),
+        _stateless(Input, {"spiking": True}, ()),
+        _stateless(Linear, {}, ("weight", "bias")),
+        _stateless(Affine, {}, ("gain", "bias")),
+        _stateless(BatchNorm, {}, ("gamma", "beta", "mean", "var", "eps")),
+        *(_stateless(Reduce, {"kind": kind}, ("bias",)) for kind in REDUCTIONS),
+    ]
+    for spec in SPECS.values():
+        for options in spec.variants():
+            for reverse in (False, True):
+                found += [make(spec, options, reverse=reverse) for make in (_trained, _folded)]
+    return {form.function.name: form for form in found}
+
+
+def _stateless(op: type[Op], settings: Mapping[str, Any], parameters: tuple[str, ...]) -> Form:
+    sheet = Sheet()
+    result = _BODIES[op](sheet, settings)
+    names = {
+        Input: "Input_spiking" if settings.get("spiking") else "Input",
+        Reduce: f"Reduce_{settings.get('kind')}",
+    }
+    doc = (op.__doc__ or "").strip()
+    name = names.get(op, op.__name__)
+    function = Function(name, ("x", *parameters), (result,), tuple(sheet.calls), doc)
+    return Form(op, settings, tuple((key, key, None) for key in parameters), function)
+
+
+def _linear(s: Sheet, settings: Mapping[str, Any]) -> str:  # noqa: ARG001
+    turned = s.put("Transpose", "weight", perm=(1, 0))
+    return s.offset(s.put("MatMul", "x", turned), "bias", out="y")
+
+
+def _affine(s: Sheet, settings: Mapping[str, Any]) -> str:  # noqa: ARG001
+    return s.offset(s.put("Mul", "x", "gain"), "bias", out="y")
+
+
+def _batchnorm(s: Sheet, settings: Mapping[str, Any]) -> str:  # noqa: ARG001
+    scaled = s.put("Mul", "gamma", s.put("Sub", "x", "mean"))
+    size = s.put("Sqrt", s.put("Add", "var", s.put("CastLike", "eps", "x")))
+    return s.offset(s.put("Div", scaled, size), "beta", out="y")
+
+
+def _reduce(s: Sheet, settings: Mapping[str, Any]) -> str:
+    biased = s.put("Add", "x", "bias")
+    if settings["kind"] == "last":
+        return s.put("Gather", biased, s.put("Constant", value_int=-1), axis=0, out="y")
+    kind = {"mean": "ReduceMean", "sum": "ReduceSum"}[settings["kind"]]
+    axes = s.put("Constant", value_ints=(0,))
+    return s.put(kind, biased, axes, keepdims=0, out="y")
+
+
+_BODIES = {
+    Input: lambda s, settings: s.put("Identity", "x", out="y"),
+    Linear: _linear,
+    Affine: _affine,
+    BatchNorm: _batchnorm,
+    Reduce: _reduce,
+}
+
+
+def _trained(spec: NeuronSpec, options: Mapping[str, Any], *, reverse: bool) -> Form:
+    sheet = Sheet()
+    drive = _drive(sheet, "input_gain")
+    coefs = fold_calls(sheet, spec, options, "x")
+    fields = [(name, "params", name) for name in spec.params._fields]
+    parameters = (("input_gain", "gain", None), ("input_bias", "bias", None), *fields)
+    function = _neuron_function(sheet, spec, options, coefs, drive, reverse=reverse)
+    return _neuron_form(Neurons, function, spec, options, parameters, reverse=reverse)
+
+
+def _folded(spec: NeuronSpec, options: Mapping[str, Any], *, reverse: bool) -> Form:
+    sheet = Sheet()
+    drive = _drive(sheet, "input_sign")
+    coefs = {f"k_{name}": name for name in spec.coefs._fields}
+    fields = [(name, "coefs", name) for name in spec.coefs._fields]
+    parameters = (
+        *(("input_sign", "sign", None), ("input_bias", "bias", None)),
+        *(*fields, ("unit", "unit", None)),
+    )
+    function = _neuron_function(sheet, spec, options, coefs, drive, reverse=reverse)
+    return _neuron_form(Population, function, spec, options, parameters, reverse=reverse)
+
+
+def _drive(sheet: Sheet, gain: str) -> str:
+    return sheet.offset(sheet.put("Mul", "x", gain), "input_bias", out="drive")
+
+
+def _neuron_form(
+    op: type[Op],
+    calls: Sheet,
+    spec: NeuronSpec,
+    options: Mapping[str, Any],
+    parameters: tuple[tuple[str, str, str | None], ...],
+    *,
+    reverse: bool,
+) -> Form:
+    parameters = (*parameters, ("amplitude", "amplitude", None))
+    name = neuron_name(spec.name, options, folded=op is Population, reverse=reverse)
+    inputs = ("x", *(row[0] for row in parameters))
+    function = Function(name, inputs, ("y",), tuple(calls.calls), spec.source)
+    settings = {"spec": spec.name, "options": options, "reverse": reverse}
+    return Form(op, settings, parameters, function)
+
+
+def _neuron_function(
+    sheet: Sheet,
+    spec: NeuronSpec,
+    options: Mapping[str, Any],
+    coefs: Mapping[str, str],
+    drive: str,
+    *,
+    reverse: bool,
+) -> Sheet:
+    """Append what turns `drive` [T, B, N] into the output `y`: the step, over time if it has state.
+
+    Spikes are worth the amplitude; what does not spike is multiplied by it (inside the Scan, for
+    the reason given at `Sheet.offset`).
+    """
+    step = spec.traced(options)
+
+    def finish(inner: Sheet, out: str) -> str:
+        return out if spec.spiking else inner.put("Mul", out, "amplitude")
+
+    if step.states:
+        shape = sheet.put("Shape", drive, start=1)
+        zero = sheet.put("CastLike", sheet.put("ConstantOfShape", shape), drive, out="zero")
+        body = step_body(step, coefs, real_mul, real_write, finish)
+        out = scan(sheet, body, zero, drive, reverse=reverse)[-1]
+    else:
+        values = step_calls(sheet, step, {**coefs, "x": drive}, real_mul, real_write)
+        out = finish(sheet, values[step.out])
+    if spec.spiking:
+        sheet.put("Where", out, "amplitude", sheet.number(0.0, drive), out="y")
+    else:
+        sheet.put("Identity", out, out="y")
+    return sheet

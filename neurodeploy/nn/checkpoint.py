@@ -1,0 +1,287 @@
+"""Models as files: a description, weights and an example, and nothing that can run.
+
+A checkpoint is one plain dict,
+
+    {"format": "neurodeploy.model", "version": 1,
+     "model": {"class": "SDTCM", "config": {...}},
+           or {"class": "torch.nn.Sequential", "children": [[name, {"class": ...}], ...]}
+     "state": {name: tensor}, "example": tensor or None}
+
+in torch's file format, read with `weights_only=True` and never otherwise: a file that needs more
+is refused. Classes are looked up in `CLASSES`; a file cannot name any other.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import pickletools
+import warnings
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neurodeploy.errors import InputError, NeurodeployError, together
+from neurodeploy.nn.layers import BatchNorm, Readout, Scale
+from neurodeploy.nn.neurons import LI, LIF, PRF, SpatialNeuron
+from neurodeploy.nn.sdtcm import SDTCM, SDTCMBlock
+
+FORMAT, VERSION = "neurodeploy.model", 1
+SEQUENTIAL = "torch.nn.Sequential"
+CLASSES: dict[str, type[torch.nn.Module]] = {
+    **{c.__name__: c for c in (PRF, LIF, SpatialNeuron, LI, BatchNorm, Readout, Scale)},
+    **{c.__name__: c for c in (SDTCMBlock, SDTCM)},
+    "torch.nn.Linear": torch.nn.Linear,
+    "torch.nn.Dropout": torch.nn.Dropout,
+    "torch.nn.Identity": torch.nn.Identity,
+}
+NAMES = {kind: name for name, kind in CLASSES.items()}
+SAVE_HINT = "build the model from neurodeploy.nn and save it with neurodeploy.save(model, path)"
+
+
+def save(
+    model: torch.nn.Module, path: str | os.PathLike[str], example: Tensor | None = None
+) -> None:
+    """Write `model` to `path`, with an example input [T, B, C] of any type if given.
+
+    The model is made of modules of `neurodeploy.nn`, torch's Linear, Dropout and Identity, and
+    Sequentials of these. The file is written beside `path` and then moved, so a failure leaves
+    what was there. Raises InputError: E104 naming every module that is not known, or was changed
+    so that its arguments no longer describe it; E106 for an example of another shape; E110 if
+    the file cannot be written.
+    """
+    if example is not None and (not isinstance(example, Tensor) or example.dim() != 3):
+        got = list(example.shape) if isinstance(example, Tensor) else type(example).__name__
+        raise InputError("E106", f"the example is {got}", fix="give a tensor [T, B, C]")
+    description = describe(model)
+    file = io.BytesIO()
+    state = {name: _own(value) for name, value in model.state_dict().items()}
+    content = {"format": FORMAT, "version": VERSION, "model": description, "state": state}
+    torch.save({**content, "example": None if example is None else _own(example)}, file)
+    target = Path(path)
+    beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        try:
+            beside.write_bytes(file.getvalue())
+            beside.replace(target)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        fix = "give a file name in a folder that exists and can be written"
+        what = f"cannot write the model: {error.strerror}"
+        raise InputError("E110", what, where=str(target), fix=fix) from error
+
+
+def load(path: str | os.PathLike[str]) -> torch.nn.Module:
+    """Return the model saved at `path`, on the CPU and in evaluation mode.
+
+    Raises InputError: E101 if the file is missing, damaged, no model or of a later version; E102
+    if it holds pickled code; E103 if it holds weights only; E104 for a class that is not known;
+    E105 if weights are missing, too many, misshapen, or not finite, all of them named.
+    """
+    return load_with_example(path)[0]
+
+
+def load_with_example(path: str | os.PathLike[str]) -> tuple[torch.nn.Module, Tensor | None]:
+    """Return the model saved at `path`, and the example saved with it; errors as of `load`."""
+    where = str(path)
+    content = _checked(_read(Path(path)), where)
+    model, state = build(content["model"], where), content["state"]
+    _check_state(model.state_dict(), state, where)
+    model.load_state_dict(state, assign=True)
+    return model.eval(), content["example"]
+
+
+def describe(model: torch.nn.Module) -> dict[str, Any]:
+    """Return the plain data from which `build` makes a model of the same structure.
+
+    Raises InputError E104, naming every module that it cannot describe.
+    """
+    unknown: list[str] = []
+    description = _describe(model, "", unknown)
+    if not unknown:
+        rebuilt, once = dict(build(description, "").named_modules()), dict(model.named_modules())
+        for name, module in model.named_modules(remove_duplicate=False):
+            if name not in once:
+                unknown.append(f"{_shown(module, name)}, used more than once")
+            elif _identity(module) != _identity(rebuilt.get(name)):
+                unknown.append(f"{_shown(module, name)}, changed since it was built")
+    if unknown:
+        what = f"a checkpoint cannot describe {'; '.join(unknown)}"
+        raise InputError("E104", what, fix=f"use {', '.join((*CLASSES, SEQUENTIAL))}")
+    return description
+
+
+def _describe(module: torch.nn.Module, path: str, unknown: list[str]) -> dict[str, Any]:
+    kind = type(module)
+    if kind in NAMES:
+        try:
+            return {"class": NAMES[kind], "config": _config(module)}
+        except AttributeError:  # a part was replaced by one of another class
+            unknown.append(f"{_shown(module, path)}, changed since it was built")
+            return {}
+    if kind is not torch.nn.Sequential:
+        unknown.append(_shown(module, path))
+    children = [
+        [name, _describe(child, f"{path}.{name}" if path else name, unknown)]
+        for name, child in module.named_children()
+    ]
+    return {"class": SEQUENTIAL, "children": children}
+
+
+def _config(module: Any) -> dict[str, Any]:
+    if isinstance(module, torch.nn.Linear):
+        sizes = {"in_features": module.in_features, "out_features": module.out_features}
+        return {**sizes, "bias": module.bias is not None}
+    if isinstance(module, torch.nn.Dropout):
+        return {"p": module.p}
+    return {} if isinstance(module, torch.nn.Identity) else dict(module.config())
+
+
+def _shown(module: torch.nn.Module, path: str) -> str:
+    return f"{path or 'the model'} ({type(module).__module__}.{type(module).__qualname__})"
+
+
+def _identity(module: torch.nn.Module | None) -> Any:
+    """Return what must be equal for two modules to be the same but for their weights."""
+    kind = type(module)
+    names = sorted(module.state_dict()) if module is not None else []
+    return kind, names, _config(module) if kind in NAMES else None
+
+
+def build(description: Any, where: str) -> torch.nn.Module:
+    """Return the described model without weights, its tensors on the meta device."""
+    unknown: list[str] = []
+    try:
+        with torch.device("meta"):
+            model = _build(description, unknown)
+    except NeurodeployError as error:
+        error.where = f"{where}: {error.where}"
+        raise
+    except (TypeError, KeyError, ValueError, RuntimeError) as error:
+        what = f"the description of the model is damaged: {error}"
+        raise InputError("E101", what, where=where, fix="save the model again") from error
+    if unknown:
+        what = f"the model has layers that are not known: {', '.join(sorted(set(unknown)))}"
+        fix = "upgrade neurodeploy if a later version saved the file"
+        raise InputError("E104", what, where=where, fix=fix)
+    return model
+
+
+def _build(description: Any, unknown: list[str]) -> torch.nn.Module:
+    name = description["class"]
+    if name == SEQUENTIAL:
+        children = [(str(key), _build(child, unknown)) for key, child in description["children"]]
+        return torch.nn.Sequential(OrderedDict(children))
+    if name not in CLASSES:
+        unknown.append(str(name))
+        return torch.nn.Identity()
+    return CLASSES[name](**description["config"])
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """Return a copy that does not drag a larger storage into the file."""
+    return tensor.detach().cpu().clone()
+
+
+def _read(path: Path) -> Any:
+    where = str(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        what = f"cannot read the model: {error.strerror}"
+        raise InputError("E101", what, where=where, fix="give the path of a file") from error
+    try:
+        if _is_torchscript(data):
+            raise pickle.UnpicklingError("TorchScript")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load fails on bad files in more ways than it documents
+        if isinstance(error, pickle.UnpicklingError) and _holds_code(data):
+            what = "the file holds pickled Python objects, which may run code: it was not loaded"
+            raise InputError("E102", what, where=where, fix=SAVE_HINT) from None
+        what = "the file is truncated, damaged, or not a torch file"
+        raise InputError("E101", what, where=where, fix=SAVE_HINT) from error
+
+
+def _is_torchscript(data: bytes) -> bool:
+    """Tell TorchScript archives; raise if a zip file is damaged, which torch does not notice."""
+    if not zipfile.is_zipfile(io.BytesIO(data)):
+        return False
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        if archive.testzip() is not None:
+            raise zipfile.BadZipFile
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def _holds_code(data: bytes) -> bool:
+    """Tell if the pickles of a file are whole and refer to Python objects, without running them."""
+    if zipfile.is_zipfile(io.BytesIO(data)):
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+            data = archive.read(pickles[0]) if pickles else b""
+    stream, code = io.BytesIO(data), {"GLOBAL", "STACK_GLOBAL", "INST"}
+    try:
+        while stream.tell() < len(data):
+            if code & {op.name for op, _, _ in pickletools.genops(stream)}:
+                return True
+    except ValueError:  # the tensors that follow the pickles in files of old, or a truncated file
+        return False
+    return False
+
+
+def _checked(content: Any, where: str) -> dict[str, Any]:
+    """Return the content if it is a checkpoint of a version that is known."""
+    keys = {"format", "version", "model", "state", "example"}
+    if isinstance(content, dict) and content.get("format") == FORMAT:
+        if content.get("version") != VERSION:
+            what = (
+                f"the file has version {content.get('version')}, this neurodeploy reads {VERSION}"
+            )
+            raise InputError("E101", what, where=where, fix="upgrade neurodeploy")
+        if keys <= set(content) and isinstance(content["state"], dict):
+            return content
+        what = f"the file lacks {', '.join(sorted(keys - set(content))) or 'weights'}"
+        raise InputError("E101", what, where=where, fix="save the model again")
+    if isinstance(content, dict) and _is_state(content):
+        what = "the file holds weights without an architecture (a state dict)"
+        fix = f"load it into the model it belongs to, then: {SAVE_HINT}"
+        raise InputError("E103", what, where=where, fix=fix)
+    raise InputError("E101", "the file is not a saved model", where=where, fix=SAVE_HINT)
+
+
+def _is_state(content: dict[Any, Any]) -> bool:
+    inner = content.get("state_dict", content)
+    return isinstance(inner, dict) and any(isinstance(v, Tensor) for v in inner.values())
+
+
+def _check_state(want: dict[str, Tensor], state: dict[str, Any], where: str) -> None:
+    """Raise InputError E105, naming every weight that does not fit or is not finite."""
+    wrong = [f"{name} is missing" for name in want if name not in state]
+    wrong += [f"{name} is not in the model" for name in state if name not in want]
+    present = {n: v for n, v in state.items() if n in want}
+    for name, value in present.items():
+        if not isinstance(value, Tensor):
+            wrong.append(f"{name} is a {type(value).__name__}")
+        elif value.shape != want[name].shape:
+            wrong.append(f"{name} is {list(value.shape)}, not {list(want[name].shape)}")
+        elif value.is_floating_point() != want[name].is_floating_point():
+            wrong.append(f"{name} is {value.dtype}")
+    tensors = {name: value for name, value in present.items() if isinstance(value, Tensor)}
+    infinite = [name for name, value in tensors.items() if not torch.isfinite(value).all()]
+    errors: list[NeurodeployError] = []
+    if wrong:
+        what = f"the weights do not fit the model: {'; '.join(wrong)}"
+        errors.append(InputError("E105", what, where=where, fix="save the model again"))
+    if infinite:
+        what = f"NaN or infinite values in {', '.join(infinite)}"
+        fix = "train again from the last good checkpoint, with a lower rate or clipped gradients"
+        errors.append(InputError("E105", what, where=where, fix=fix))
+    if errors:
+        raise together(errors)

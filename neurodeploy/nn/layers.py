@@ -1,0 +1,110 @@
+"""Layers over [T, B, N] that are not neurons."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neurodeploy.errors import InputError
+from neurodeploy.nn.norm import normalise
+
+READOUTS = ("mean", "sum", "last", "steps")
+
+
+class BatchNorm(torch.nn.BatchNorm1d):
+    """Normalise each channel of [T, B, width] over steps and batch; affine, as torch does it.
+
+    y = weight (x - mean) / sqrt(var + eps) + bias, with the batch's statistics in training
+    (`running_*` follow by `momentum`, None: the plain average) and the running ones otherwise.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(self, width: int, eps: float = 1e-5, momentum: float | None = 0.1) -> None:
+        super().__init__(width, eps=eps, momentum=momentum)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the normalised input [T, B, width].
+
+        Raises InputError E106 for another shape, or in training for a single value per channel.
+        """
+        x = input
+        if x.dim() != 3 or x.shape[-1] != self.num_features or not len(x):
+            what = f"BatchNorm got {x.dtype} of shape {list(x.shape)}"
+            raise InputError("E106", what, fix=f"give floats of shape [T, B, {self.num_features}]")
+        if not self.training:
+            scale = self.weight * torch.rsqrt(self.running_var + self.eps)
+            return torch.addcmul(self.bias - self.running_mean * scale, x, scale)
+        count = x.shape[0] * x.shape[1]
+        if count < 2:
+            what = "BatchNorm in training got a single value per channel"
+            raise InputError("E106", what, fix="give more steps or samples, or call .eval()")
+        y, mean, var = normalise(x, self.weight, self.bias, self.eps)
+        self._follow(mean, var * count / (count - 1))
+        return y
+
+    @torch.no_grad()
+    def _follow(self, mean: Tensor, var: Tensor) -> None:
+        """Move the running statistics towards those of a batch."""
+        self.num_batches_tracked += 1
+        rate = self.momentum if self.momentum is not None else 1 / int(self.num_batches_tracked)
+        self.running_mean.lerp_(mean.to(self.running_mean), rate)
+        self.running_var.lerp_(var.to(self.running_var), rate)
+
+    def config(self) -> dict[str, Any]:
+        """Return the arguments that build this module anew, as plain data."""
+        return {"width": self.num_features, "eps": self.eps, "momentum": self.momentum}
+
+
+class Readout(torch.nn.Module):
+    """Reduce the time axis: [T, B, N] to [B, N] by "mean", "sum" or "last"; "steps" keeps it."""
+
+    def __init__(self, kind: str = "mean") -> None:
+        super().__init__()
+        if kind not in READOUTS:
+            fix = f"one of {', '.join(READOUTS)}"
+            raise InputError(
+                "E105", f"no readout {kind!r}", where="neurodeploy.nn.Readout", fix=fix
+            )
+        self.kind = kind
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the reduced x, [B, N], or x itself for "steps"."""
+        if self.kind == "steps":
+            return x
+        if self.kind == "last":
+            return x[-1]
+        total = x.sum(0)
+        return total / len(x) if self.kind == "mean" else total
+
+    def config(self) -> dict[str, Any]:
+        """Return the arguments that build this module anew, as plain data."""
+        return {"kind": self.kind}
+
+    def extra_repr(self) -> str:
+        """Return the kind, for `repr`."""
+        return self.kind
+
+
+class Scale(torch.nn.Module):
+    """Multiply [T, B, width] by a fixed number, `gain`."""
+
+    def __init__(self, width: int, gain: float = 1.0) -> None:
+        super().__init__()
+        self.width, self.gain = width, float(gain)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return gain * x, [T, B, width]."""
+        return x if self.gain == 1 else x * self.gain
+
+    def config(self) -> dict[str, Any]:
+        """Return the arguments that build this module anew, as plain data."""
+        return {"width": self.width, "gain": self.gain}
+
+    def extra_repr(self) -> str:
+        """Return width and gain, for `repr`."""
+        return f"{self.width}, gain={self.gain}"

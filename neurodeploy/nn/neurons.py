@@ -1,0 +1,312 @@
+"""Trainable neurons: a spec of `neurodeploy.neurons`, its parameters, and a surrogate.
+
+Each takes currents [T, B, width] and returns its outputs [T, B, width]: 0 or the amplitude of a
+spike, or the membrane of a neuron that does not spike. All start at rest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neurodeploy.errors import InputError
+from neurodeploy.kernels.surrogates import SURROGATES
+from neurodeploy.neurons import SPECS, NeuronSpec
+from neurodeploy.nn.scan import scan
+from neurodeploy.nn.surrogate import sequential
+
+STEEPNESS = 2.0  # makes the arctan surrogate 1 at the threshold: 1 / (1 + (pi m)**2)
+
+
+class Neuron(torch.nn.Module):
+    """What all trainable neurons share.
+
+    `options` are the choices of the spec. `amplitude` trains one factor alpha of the output,
+    exp(log_amplitude), 1 at first (arXiv 2410.03530, section H). `reverse` runs from the last
+    step to the first, outputs standing in the input's order. `surrogate` is one of
+    `kernels.surrogates.SURROGATES`, `steepness` its `a` [1 / membrane].
+    """
+
+    spec: ClassVar[NeuronSpec]
+    log_amplitude: torch.nn.Parameter | None
+    beta_logit: torch.nn.Parameter | None
+
+    def __init__(
+        self,
+        width: int,
+        options: dict[str, Any],
+        *,
+        amplitude: bool = False,
+        reverse: bool = False,
+        surrogate: str = "arctan",
+        steepness: float = STEEPNESS,
+    ) -> None:
+        super().__init__()
+        try:
+            self.options = self.spec.options(**options)
+        except ValueError as error:
+            raise self._invalid(str(error), "use one of the choices listed") from None
+        if width < 1:
+            raise self._invalid(f"width is {width}", "a layer has at least one channel")
+        if surrogate not in SURROGATES:
+            raise self._invalid(f"no surrogate {surrogate!r}", f"one of {', '.join(SURROGATES)}")
+        if not 0 < steepness < math.inf:
+            raise self._invalid(f"steepness is {steepness}", "it must be finite and > 0")
+        self.width, self.amplitude, self.reverse = width, amplitude, reverse
+        self.surrogate, self.steepness = surrogate, float(steepness)
+        start = torch.nn.Parameter(torch.zeros(())) if amplitude else None
+        self.register_parameter("log_amplitude", start)
+
+    def params(self) -> Any:
+        """Return the parameters of the spec, as float64 tensors [width] or []."""
+        raise NotImplementedError
+
+    def alpha(self) -> Tensor:
+        """Return the amplitude, a float64 tensor []."""
+        return _fixed(1.0) if self.log_amplitude is None else self.log_amplitude.double().exp()
+
+    def folded(self) -> tuple[Any, Any]:
+        """Return (coefficients of the step, membrane per unit of folded state), float64."""
+        p = self.params()
+        return self.spec.fold(p, self.options, torch), self.spec.unit(p, self.options, torch)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the outputs [T, B, width] for currents x [T, B, width].
+
+        Raises InputError E106 for another shape, or if x does not hold floats.
+        """
+        self._accept(x)
+        how: Any = (self.surrogate, self.steepness, self.reverse)
+        return scan(self.spec, self.options, *self.folded(), self.alpha(), x, *how)
+
+    def sequential_forward(self, x: Tensor) -> Tensor:
+        """Return what `forward` returns, by the plain loop over `spec.step`: the reference."""
+        self._accept(x)
+        coefs, unit = self.folded()
+        coefs = self.spec.coefs(*(torch.as_tensor(value).to(x) for value in coefs))
+        how: Any = (self.surrogate, self.steepness, self.reverse)
+        return self.alpha().to(x) * sequential(self.spec, self.options, coefs, unit, x, *how)
+
+    def config(self) -> dict[str, Any]:
+        """Return the arguments that build this module anew, as plain data."""
+        shared = {n: getattr(self, n) for n in ("amplitude", "reverse", "surrogate", "steepness")}
+        return {"width": self.width, **self.options, **shared}
+
+    def extra_repr(self) -> str:
+        """Return the arguments, for `repr`."""
+        return ", ".join(f"{name}={value!r}" for name, value in self.config().items())
+
+    def _set_decay(self, beta: float, train: bool) -> None:
+        self.beta, self.train_beta = float(beta), train
+        if train and not 0 < beta < 1:
+            raise self._invalid(f"beta is {beta}", "to be trained, it must be within (0, 1)")
+        logit = torch.full((self.width,), beta).logit() if train else None
+        self.register_parameter("beta_logit", None if logit is None else torch.nn.Parameter(logit))
+
+    def _decay(self) -> Tensor:
+        return _fixed(self.beta) if self.beta_logit is None else self.beta_logit.double().sigmoid()
+
+    def _accept(self, x: Tensor) -> None:
+        if x.dim() != 3 or x.shape[-1] != self.width or not len(x) or not x.is_floating_point():
+            raise InputError(
+                "E106",
+                f"{type(self).__name__} got {x.dtype} of shape {list(x.shape)}",
+                fix=f"give floats of shape [T, B, {self.width}] with at least one step",
+            )
+
+    def _require_valid(self, values: Any) -> None:
+        """Raise InputError E105 if the spec refuses these starting values."""
+        names = [n for n in values._fields if not np.all(np.isfinite(getattr(values, n)))]
+        wrong = [f"{name} must be finite" for name in names]
+        wrong = wrong or self.spec.check(values, self.options)
+        if wrong:
+            shown = ", ".join(f"{n}={v}" for n, v in values._asdict().items())
+            raise self._invalid("; ".join(wrong), f"it was given {shown}")
+
+    def _invalid(self, what: str, fix: str) -> InputError:
+        return InputError("E105", what, where=f"neurodeploy.nn.{type(self).__name__}", fix=fix)
+
+
+class PRF(Neuron):
+    """Parallel resonate-and-fire (arXiv 2410.03530, Eq. 19).
+
+    dt: range [lo, hi] of the step lengths [model time], drawn log-uniformly and trained as
+    `log_dt` [width]. theta: range of the angular frequencies [rad / model time], drawn uniformly
+    and trained. tau [model time] and v_th [membrane] stay as they are.
+
+    The paper finds that the range of theta decides (Tables 17-21): best were up to pi/6 on
+    ListOps, pi/8 on Text, pi/7 on Retrieval, 25 on Image, 10 on Pathfinder. The default, pi, is
+    the frequency of its psMNIST study (section 5.2). Raises InputError E105 for values the model
+    does not have.
+    """
+
+    spec = SPECS["prf"]
+    log_dt: torch.nn.Parameter
+    theta: torch.nn.Parameter
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        dt: Sequence[float] = (0.001, 0.1),
+        theta: Sequence[float] = (0.0, math.pi),
+        tau: float = 2.0,
+        v_th: float = 1.0,
+        compare: str = ">=",
+        amplitude: bool = False,
+        reverse: bool = False,
+        surrogate: str = "arctan",
+        steepness: float = STEEPNESS,
+    ) -> None:
+        how: Any = {"reverse": reverse, "surrogate": surrogate, "steepness": steepness}
+        super().__init__(width, {"compare": compare}, amplitude=amplitude, **how)
+        self.dt_range, self.theta_range = self._range("dt", dt), self._range("theta", theta)
+        self.tau, self.v_th = float(tau), float(v_th)
+        ends = (np.array(self.dt_range), self.tau, np.array(self.theta_range), self.v_th)
+        self._require_valid(self.spec.params(*ends))
+        low, high = self.dt_range
+        self.log_dt = _uniform(width, math.log(low), math.log(high))
+        self.theta = _uniform(width, *self.theta_range)
+
+    def _range(self, name: str, ends: Sequence[float]) -> tuple[float, float]:
+        low, *_, high = (float(end) for end in ends)
+        if len(ends) != 2 or not low <= high:
+            raise self._invalid(f"{name} is {ends}", "give a range, (lowest, highest)")
+        return low, high
+
+    def params(self) -> Any:
+        """Return dt and theta [width], tau and v_th []."""
+        dt, theta = self.log_dt.double().exp(), self.theta.double()
+        return self.spec.params(dt=dt, tau=_fixed(self.tau), theta=theta, v_th=_fixed(self.v_th))
+
+    def config(self) -> dict[str, Any]:
+        """Return the arguments that build this module anew, as plain data."""
+        own = {"dt": self.dt_range, "theta": self.theta_range, "tau": self.tau, "v_th": self.v_th}
+        return {**super().config(), **own}
+
+
+class LIF(Neuron):
+    """Leaky integrate-and-fire (arXiv 2410.03530, Eq. 2-3).
+
+    beta: decay per step; with `train_beta` each channel trains its own, sigmoid(beta_logit).
+    v_th, v_reset [membrane] and gain [membrane / input] stay as they are. reset: "soft" subtracts
+    v_th, "hard" goes to v_reset, "none" leaves the membrane. Raises InputError E105 for values
+    the model does not have.
+    """
+
+    spec = SPECS["lif"]
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        beta: float = 0.9,
+        v_th: float = 1.0,
+        gain: float = 1.0,
+        v_reset: float = 0.0,
+        reset: str = "soft",
+        compare: str = ">=",
+        train_beta: bool = False,
+        amplitude: bool = False,
+        reverse: bool = False,
+        surrogate: str = "arctan",
+        steepness: float = STEEPNESS,
+    ) -> None:
+        how: Any = {"reverse": reverse, "surrogate": surrogate, "steepness": steepness}
+        options = {"reset": reset, "compare": compare}
+        super().__init__(width, options, amplitude=amplitude, **how)
+        self.v_th, self.gain, self.v_reset = float(v_th), float(gain), float(v_reset)
+        self._set_decay(beta, train_beta)
+        self._require_valid(self.spec.params(self.beta, self.v_th, self.gain, self.v_reset))
+
+    def params(self) -> Any:
+        """Return beta, [width] if trained, else []; v_th, gain and v_reset []."""
+        fixed = (_fixed(value) for value in (self.v_th, self.gain, self.v_reset))
+        return self.spec.params(self._decay(), *fixed)
+
+    def config(self) -> dict[str, Any]:
+        """Return the arguments that build this module anew, as plain data."""
+        own = ("beta", "v_th", "gain", "v_reset", "train_beta")
+        return {**super().config(), **{name: getattr(self, name) for name in own}}
+
+
+class SpatialNeuron(Neuron):
+    """A threshold without memory (arXiv 2410.03530, Eq. 96), with a trained amplitude by default.
+
+    v_th [input] stays as it is; 0.5 is what the released SD-TCM uses. Raises InputError E105 for
+    values the model does not have.
+    """
+
+    spec = SPECS["spatial"]
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        v_th: float = 0.5,
+        compare: str = ">=",
+        amplitude: bool = True,
+        reverse: bool = False,
+        surrogate: str = "arctan",
+        steepness: float = STEEPNESS,
+    ) -> None:
+        how: Any = {"reverse": reverse, "surrogate": surrogate, "steepness": steepness}
+        super().__init__(width, {"compare": compare}, amplitude=amplitude, **how)
+        self.v_th = float(v_th)
+        self._require_valid(self.spec.params(self.v_th))
+
+    def params(self) -> Any:
+        """Return v_th []."""
+        return self.spec.params(_fixed(self.v_th))
+
+    def config(self) -> dict[str, Any]:
+        """Return the arguments that build this module anew, as plain data."""
+        return {**super().config(), "v_th": self.v_th}
+
+
+class LI(Neuron):
+    """Leaky integrator (LIF without spike and reset): its output is its membrane, [T, B, width].
+
+    beta: decay per step, 0.9 unless given; with `train_beta` each channel trains its own,
+    sigmoid(beta_logit). `leak=False` is the running sum, beta 1. Raises InputError E105 for
+    values the model does not have.
+    """
+
+    spec = SPECS["li"]
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        beta: float | None = None,
+        leak: bool = True,
+        train_beta: bool = False,
+        reverse: bool = False,
+    ) -> None:
+        super().__init__(width, {"leak": leak}, reverse=reverse)
+        if train_beta and not leak:
+            raise self._invalid("beta cannot be trained without leak", "set leak=True")
+        self._set_decay((0.9 if leak else 1.0) if beta is None else beta, train_beta)
+        self._require_valid(self.spec.params(self.beta))
+
+    def params(self) -> Any:
+        """Return beta, [width] if trained, else []."""
+        return self.spec.params(self._decay())
+
+    def config(self) -> dict[str, Any]:
+        """Return the arguments that build this module anew, as plain data."""
+        own = ("width", "beta", "train_beta", "reverse")
+        return {**self.options, **{name: getattr(self, name) for name in own}}
+
+
+def _fixed(value: float) -> Tensor:
+    return torch.tensor(value, dtype=torch.float64)
+
+
+def _uniform(width: int, low: float, high: float) -> torch.nn.Parameter:
+    return torch.nn.Parameter(torch.empty(width).uniform_(low, high))

@@ -1,0 +1,109 @@
+"""A neuron over a whole sequence, compiled: the fast form of `surrogate.sequential`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from neurodeploy.kernels import train_kernels
+from neurodeploy.kernels.threads import share
+from neurodeploy.kernels.train import STRIDE, pitch
+from neurodeploy.neurons import NeuronSpec
+from neurodeploy.nn.surrogate import sequential
+
+_COMPILED: dict[torch.dtype, Any] = {
+    torch.float32: np.dtype("float32"),
+    torch.float64: np.dtype("float64"),
+}
+
+
+def scan(
+    spec: NeuronSpec,
+    options: Mapping[str, Any],
+    coefs: Any,
+    unit: Any,
+    amplitude: Any,
+    x: Tensor,
+    surrogate: str = "arctan",
+    steepness: float = 2.0,
+    reverse: bool = False,
+) -> Tensor:
+    """Return `amplitude * sequential(...)` of the same arguments, [T, B, N] for x [T, B, N].
+
+    Coefficients, unit and amplitude are tensors (or floats) that broadcast to [N]; all of them,
+    and x, receive gradients. Compiled for float32 and float64 on the CPU; elsewhere it is the
+    sequential loop, which on CUDA is untested here.
+    """
+    rows = [torch.as_tensor(row).to(x).expand(x.shape[-1]) for row in (*coefs, unit, amplitude)]
+    how = (surrogate, steepness, reverse)
+    if x.device.type == "cpu" and x.dtype in _COMPILED:
+        run: Any = _Scan.apply
+        out: Tensor = run(x, torch.stack(rows), spec, options, *how)
+    else:
+        *rows, unit, amplitude = rows
+        out = amplitude * sequential(spec, options, spec.coefs(*rows), unit, x, *how)
+    return out
+
+
+class _Scan(torch.autograd.Function):
+    """x [T, B, N] and k [coefs + 2, N] in, outputs [T, B, N] out; see `train_kernels`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        k: Tensor,
+        spec: NeuronSpec,
+        options: Mapping[str, Any],
+        surrogate: str,
+        steepness: float,
+        reverse: bool,
+    ) -> Tensor:
+        dtype = _COMPILED[x.dtype]
+        key = (spec.name, tuple(sorted(options.items())), surrogate, dtype.name)
+        ctx.kernels, ctx.how = train_kernels(*key), (dtype.type(steepness), reverse)
+        steps, lanes, states = len(x), x.shape[1] * x.shape[2], len(spec.state._fields)
+        x = x.contiguous()
+        z = np.zeros((states, pitch(lanes)), dtype)
+        saved = np.empty((states, -(-steps // STRIDE), pitch(lanes)), dtype)
+        out = np.empty((steps, lanes), dtype)
+        arrays = (_lanes(x), _tiled(k, lanes), z, out, saved)
+        share(ctx.kernels[0], *arrays, reverse, samples=lanes, **_effort(x))
+        ctx.save_for_backward(x, k, torch.from_numpy(saved))
+        return torch.from_numpy(out).view(x.shape)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+        x, k, saved = ctx.saved_tensors
+        steepness, reverse = ctx.how
+        _, batch, width = x.shape
+        inputs, tiled = _lanes(x), _tiled(k, batch * width)
+        g_z = np.zeros((len(saved), tiled.shape[1]), tiled.dtype)
+        g_x, g_k = np.empty_like(inputs), np.zeros_like(tiled)
+        arrays = (_lanes(grad), inputs, tiled, saved.numpy(), steepness, g_z, g_x, g_k)
+        share(ctx.kernels[1], *arrays, reverse, samples=batch * width, **_effort(x))
+        g_rows = g_k[:, : batch * width].reshape(len(k), batch, width).sum(1, dtype=np.float64)
+        return torch.from_numpy(g_x).view(x.shape), torch.from_numpy(g_rows).to(k), *[None] * 5
+
+
+def _lanes(x: Tensor) -> Any:
+    """Return x [T, B, N] as an array [T, B N]."""
+    return x.detach().contiguous().view(len(x), x.shape[1] * x.shape[2]).numpy()
+
+
+def _tiled(k: Tensor, lanes: int) -> Any:
+    """Return k [rows, N] as an array [rows, lanes]: each lane with its own constants."""
+    values = k.detach().numpy()
+    tiled = np.zeros((len(values), pitch(lanes)), values.dtype)
+    tiled[:, :lanes] = np.tile(values, (1, lanes // values.shape[1]))
+    return tiled
+
+
+def _effort(x: Tensor) -> dict[str, int]:
+    return {"work": x.numel(), "threads": torch.get_num_threads()}

@@ -1,0 +1,134 @@
+r"""The trainable reading of a step, and the plain loop over it.
+
+Forward it computes what `Real` computes. Backward, a spike s = (v >= threshold) has the derivative
+
+    ds/dm = surrogate(m),    m = unit (v - threshold)
+
+with the margin m in the model's own membrane (`NeuronSpec.unit`), so the steepness means the same
+for every channel. Value, threshold and unit all receive their part, and nothing is detached: a
+reset passes gradient through its spike. `scan.py` is the same function, compiled; this loop is
+what it is tested against.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from neurodeploy.kernels.surrogates import SURROGATES
+from neurodeploy.neurons import NeuronSpec
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """Reading over torch tensors, with a surrogate derivative where a spike has none.
+
+    unit: membrane per unit of folded state, a tensor that broadcasts to the states, or a float.
+    surrogate, steepness: one of `kernels.surrogates.SURROGATES`, and its `a` [1 / membrane].
+    """
+
+    unit: Any = 1.0
+    surrogate: str = "arctan"
+    steepness: float = 2.0
+
+    def mul(self, coef: Any, value: Any) -> Any:
+        """Multiply."""
+        return coef * value
+
+    def write(self, value: Any) -> Any:
+        """Keep the value: real registers have no edge."""
+        return value
+
+    def spike(self, value: Any, threshold: Any, compare: str) -> Any:
+        """Compare; the result is 0 or 1 in the type of `value`."""
+        threshold, unit = (torch.as_tensor(part).to(value) for part in (threshold, self.unit))
+        run: Any = _Spike.apply
+        return run(value, threshold, unit, compare, self.surrogate, self.steepness)
+
+    def select(self, condition: Any, yes: Any, no: Any) -> Any:
+        """Choose element by element; the condition is a spike, and receives gradient too."""
+        yes, no = (torch.as_tensor(part).to(condition) for part in (yes, no))
+        run: Any = _Select.apply
+        return run(condition, yes, no)
+
+
+class _Spike(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        value: Tensor,
+        threshold: Tensor,
+        unit: Tensor,
+        compare: str,
+        surrogate: str,
+        steepness: float,
+    ) -> Tensor:
+        ctx.save_for_backward(value, threshold, unit)
+        ctx.surrogate, ctx.steepness = surrogate, steepness
+        fires = value >= threshold if compare == ">=" else value > threshold
+        return fires.to(value)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+        value, threshold, unit = ctx.saved_tensors
+        gap = value - threshold
+        steepness = value.new_tensor(ctx.steepness)
+        slope = grad * SURROGATES[ctx.surrogate](unit * gap, steepness)
+        flow = slope * unit
+        return (
+            flow.sum_to_size(value.shape),
+            -flow.sum_to_size(threshold.shape),
+            (slope * gap).sum_to_size(unit.shape),
+            None,
+            None,
+            None,
+        )
+
+
+class _Select(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, condition: Tensor, yes: Tensor, no: Tensor) -> Tensor:
+        ctx.save_for_backward(condition, yes, no)
+        return torch.where(condition != 0, yes, no)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+        condition, yes, no = ctx.saved_tensors
+        chosen, zero = condition != 0, torch.zeros_like(grad)
+        return (
+            (grad * (yes - no)).sum_to_size(condition.shape),
+            torch.where(chosen, grad, zero).sum_to_size(yes.shape),
+            torch.where(chosen, zero, grad).sum_to_size(no.shape),
+        )
+
+
+def sequential(
+    spec: NeuronSpec,
+    options: Mapping[str, Any],
+    coefs: Any,
+    unit: Any,
+    x: Tensor,
+    surrogate: str = "arctan",
+    steepness: float = 2.0,
+    reverse: bool = False,
+) -> Tensor:
+    """Run `spec.step` over the input x [T, B, N], step by step; return its outputs [T, B, N].
+
+    `coefs` (folded coefficients) and `unit` broadcast to [N]. With `reverse` the steps run from
+    the last to the first; outputs stand in the input's order all the same.
+    """
+    reading = Surrogate(unit, surrogate, steepness)
+    state = spec.state(*(torch.zeros_like(x[0]) for _ in spec.state._fields))
+    rows = []
+    for row in x.flip(0) if reverse else x:
+        out, state = spec.step(reading, coefs, state, row, options)
+        rows.append(out)
+    y = torch.stack(rows)
+    return y.flip(0) if reverse else y

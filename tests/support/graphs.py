@@ -1,0 +1,145 @@
+"""Random graphs of every operation, for laws that must hold for all of them."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import strategies as st
+
+from neurodeploy.graph.ir import (
+    Add,
+    Affine,
+    BatchNorm,
+    Concat,
+    Graph,
+    Input,
+    Linear,
+    Neurons,
+    Node,
+    Population,
+    Reduce,
+    vector,
+)
+from neurodeploy.graph.rules import check
+from neurodeploy.neurons import SPECS
+from neurodeploy.passes.pipeline import fold
+from support.networks import params
+
+NAMES = ("input", "output", "a", "b.c", "b.c.d", "Z_9", "part0", "e", "f", "g", "h", "i.j", "k")
+
+
+class _Maker:
+    """Nodes so far.
+
+    exact: every constant is exact in float32, and ties are likely; lowerable: no membranes are
+    added to a stream that they come from.
+    """
+
+    def __init__(self, rng, *, exact, lowerable):
+        self.rng, self.exact, self.lowerable = rng, exact, lowerable
+        self.names = list(rng.permutation(NAMES))
+        self.nodes, self.widths = [], {}
+
+    def numbers(self, *shape, low=-1.0, high=1.0):
+        values = self.rng.uniform(low, high, shape)
+        return np.round(values * 8) / 8 if self.exact else values
+
+    def positive(self, *shape):
+        return self.numbers(*shape, low=0.25, high=1.5)
+
+    def add(self, op, *inputs, width):
+        name = str(self.names.pop()) if self.names else f"n{len(self.nodes)}"
+        self.nodes.append(Node(name, op, inputs))
+        self.widths[name] = width
+        return name
+
+    def linear(self, source, out=None):
+        out = out or int(self.rng.integers(1, 5))
+        weight = self.numbers(out, self.widths[source]) * 2
+        return self.add(Linear(weight, self.numbers(out)), source, width=out)
+
+    def affine(self, source):
+        n = self.widths[source]
+        return self.add(Affine(self.numbers(n), self.numbers(n)), source, width=n)
+
+    def norm(self, source):
+        n = self.widths[source]
+        gamma = self.positive(n) * self.rng.choice([-1, 1], n)
+        op = BatchNorm(gamma, self.numbers(n), self.numbers(n), self.positive(n), 1e-5)
+        return self.add(op, source, width=n)
+
+    def neurons(self, source, names=tuple(SPECS)):
+        n, rng = self.widths[source], self.rng
+        name = str(rng.choice(names))
+        variants = SPECS[name].variants()
+        options = variants[int(rng.integers(len(variants)))]
+        values = params(rng, name, n, options)
+        if self.exact:
+            values = {k: np.round(v * 8) / 8 for k, v in values.items()}
+            values |= {"v_reset": vector(0.0, n)} if "v_reset" in values else {}
+        if name == "lif" and rng.random() < 0.2:
+            values["beta"] = vector(rng.choice([0.0, 1.0]), n)
+        op = Neurons(
+            spec=name,
+            options=options,
+            params=values,
+            gain=self.numbers(n, low=0.5, high=3) if rng.random() < 0.5 else np.ones(n),
+            bias=self.numbers(n) if rng.random() < 0.5 else np.zeros(n),
+            amplitude=float(rng.choice([1.0, 1.0, -0.75, 1.5])),
+            reverse=bool(rng.random() < 0.3),
+        )
+        return self.add(op, source, width=n)
+
+    def block(self, source):
+        """Neurons behind a Linear, added to the stream; both directions at times."""
+        names = [name for name, spec in SPECS.items() if spec.spiking or not self.lowerable]
+        spikes = self.neurons(self.linear(source), names)
+        if self.rng.random() < 0.4:
+            other = self.neurons(source, names)
+            width = self.widths[spikes] + self.widths[other]
+            spikes = self.add(Concat(), spikes, other, width=width)
+        n = self.widths[source]
+        terms = [source, self.linear(spikes, n)]
+        terms += [source] if self.rng.random() < 0.2 else []
+        return self.add(Add(), *terms, width=n)
+
+
+@st.composite
+def graphs(draw, *, lowerable=False, layers=4):
+    """Draw a graph, half of them with constants that float32 holds, half of them folded."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    make = _Maker(rng, exact=draw(st.booleans()), lowerable=lowerable)
+    width = draw(st.integers(1, 4))
+    last = make.add(Input(width, spiking=draw(st.booleans())), width=width)
+    kinds = ("linear", "affine", "norm", "neurons", "block")
+    for kind in draw(st.lists(st.sampled_from(kinds), max_size=layers)):
+        last = getattr(make, kind)(last)
+    readout = draw(st.sampled_from(("mean", "sum", "last", "steps")))
+    if readout != "steps":
+        n = make.widths[last]
+        last = make.add(Reduce(readout, make.numbers(n)), last, width=n)
+        last = make.linear(last) if draw(st.booleans()) else last
+        last = make.affine(last) if draw(st.booleans()) else last
+    graph = check(Graph(tuple(make.nodes), last))
+    return fold(graph) if draw(st.booleans()) else graph
+
+
+def first_flip_is_a_tie(graph, values, membranes, others):
+    """Whether `others` (values by node) first differ from `values` at a tie, or nowhere."""
+    for node in graph:
+        if node.name not in others:
+            continue
+        differ = (values[node.name] != 0) != (others[node.name] != 0)
+        if not differ.any():
+            continue
+        level = np.broadcast_to(threshold(node.op), differ.shape[-1:])
+        gap = np.abs(membranes[node.name] - level)
+        scale = np.maximum(np.abs(membranes[node.name]).max(axis=(0, 1)), np.abs(level))
+        return bool(np.any(differ & (gap <= 1e-9 * np.where(scale > 0, scale, 1))))
+    return True
+
+
+def threshold(op):
+    """Return the threshold on the scale of the folded state."""
+    if isinstance(op, Population):
+        return op.coefs["threshold"]
+    return op.model.fold(op.model.params(**op.params), op.options, np).threshold
