@@ -69,10 +69,10 @@ def unit(p: Params, options: Mapping[str, Any], xp: Any) -> Any:  # noqa: ARG001
 
 def check(p: Params, options: Mapping[str, Any]) -> list[str]:
     """Return what is wrong with the parameters."""
-    wrong = [f"{n} must be > 0" for n in ("v_th", "gain") if np.any(getattr(p, n) <= 0)]
-    if np.any((np.asarray(p.beta) < 0) | (np.asarray(p.beta) > 1)):
+    wrong = [f"{n} must be > 0" for n in ("v_th", "gain") if not np.all(getattr(p, n) > 0)]
+    if not np.all((np.asarray(p.beta) >= 0) & (np.asarray(p.beta) <= 1)):
         wrong.append("beta must be in [0, 1]")
-    if options["reset"] == "hard" and np.any(np.asarray(p.v_reset) >= p.v_th):
+    if options["reset"] == "hard" and not np.all(np.asarray(p.v_reset) < p.v_th):
         wrong.append("v_reset must be below v_th")
     if options["reset"] != "hard" and np.any(np.asarray(p.v_reset) != 0):
         wrong.append(f"v_reset has no meaning for reset={options['reset']!r}, and must be 0")

@@ -66,7 +66,7 @@ def unit(p: Params, options: Mapping[str, Any], xp: Any) -> Any:  # noqa: ARG001
 
 def check(p: Params, options: Mapping[str, Any]) -> list[str]:  # noqa: ARG001
     """Return what is wrong with the parameters."""
-    return [f"{n} must be > 0" for n in ("dt", "tau", "v_th") if np.any(getattr(p, n) <= 0)]
+    return [f"{n} must be > 0" for n in ("dt", "tau", "v_th") if not np.all(getattr(p, n) > 0)]
 
 
 def poles(k: Coefs) -> Any:

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from neurodeploy.errors import InputError, NeurodeployError, together
+from neurodeploy.files import new_file
 from neurodeploy.nn.layers import BatchNorm, Readout, Scale
 from neurodeploy.nn.neurons import LI, LIF, PRF, SpatialNeuron
 from neurodeploy.nn.sdtcm import SDTCM, SDTCMBlock
@@ -63,18 +64,8 @@ def save(
     state = {name: _own(value) for name, value in model.state_dict().items()}
     content = {"format": FORMAT, "version": VERSION, "model": description, "state": state}
     torch.save({**content, "example": None if example is None else _own(example)}, file)
-    target = Path(path)
-    beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        try:
-            beside.write_bytes(file.getvalue())
-            beside.replace(target)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as error:
-        fix = "give a file name in a folder that exists and can be written"
-        what = f"cannot write the model: {error.strerror}"
-        raise InputError("E110", what, where=str(target), fix=fix) from error
+    with new_file(Path(path)) as beside:
+        beside.write_bytes(file.getvalue())
 
 
 def load(path: str | os.PathLike[str]) -> torch.nn.Module:
@@ -161,7 +152,7 @@ def build(description: Any, where: str) -> torch.nn.Module:
         with torch.device("meta"):
             model = _build(description, unknown)
     except NeurodeployError as error:
-        error.where = f"{where}: {error.where}"
+        error.where = f"{where}: {error.where}" if where else error.where
         raise
     except (TypeError, KeyError, ValueError, RuntimeError) as error:
         what = f"the description of the model is damaged: {error}"

@@ -7,6 +7,7 @@ spike, or the membrane of a neuron that does not spike. All start at rest.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -23,7 +24,7 @@ from neurodeploy.nn.surrogate import sequential
 STEEPNESS = 2.0  # makes the arctan surrogate 1 at the threshold: 1 / (1 + (pi m)**2)
 
 
-class Neuron(torch.nn.Module):
+class Neuron(torch.nn.Module, ABC):
     """What all trainable neurons share.
 
     `options` are the choices of the spec. `amplitude` trains one factor alpha of the output,
@@ -62,9 +63,9 @@ class Neuron(torch.nn.Module):
         start = torch.nn.Parameter(torch.zeros(())) if amplitude else None
         self.register_parameter("log_amplitude", start)
 
+    @abstractmethod
     def params(self) -> Any:
         """Return the parameters of the spec, as float64 tensors [width] or []."""
-        raise NotImplementedError
 
     def alpha(self) -> Tensor:
         """Return the amplitude, a float64 tensor []."""
@@ -174,10 +175,9 @@ class PRF(Neuron):
         self.theta = _uniform(width, *self.theta_range)
 
     def _range(self, name: str, ends: Sequence[float]) -> tuple[float, float]:
-        low, *_, high = (float(end) for end in ends)
-        if len(ends) != 2 or not low <= high:
+        if len(ends) != 2 or not ends[0] <= ends[1]:
             raise self._invalid(f"{name} is {ends}", "give a range, (lowest, highest)")
-        return low, high
+        return float(ends[0]), float(ends[1])
 
     def params(self) -> Any:
         """Return dt and theta [width], tau and v_th []."""

@@ -277,6 +277,8 @@ def test_a_count_starts_at_zero():
     [
         ("prf", {"dt": np.zeros(WIDTH)}, "dt must be > 0"),
         ("prf", {"tau": -np.ones(WIDTH)}, "tau must be > 0"),
+        ("prf", {"v_th": np.full(WIDTH, np.nan)}, "v_th must be > 0"),
+        ("lif", {"beta": np.full(WIDTH, np.nan)}, "beta must be in [0, 1]"),
         ("lif", {"beta": np.full(WIDTH, 1.1)}, "beta must be in [0, 1]"),
         ("lif", {"gain": np.zeros(WIDTH)}, "gain must be > 0"),
         ("lif", {"v_reset": np.ones(WIDTH)}, "v_reset has no meaning"),

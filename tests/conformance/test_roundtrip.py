@@ -21,6 +21,7 @@ from neurodeploy.backends.onnx import graph as onnx_out
 from neurodeploy.backends.onnx import program as onnx_program
 from neurodeploy.errors import FitError, InputError
 from neurodeploy.frontends import nir as nir_in
+from neurodeploy.frontends import nir_child, nir_file
 from neurodeploy.frontends import onnx as onnx_in
 from neurodeploy.graph.forms.nir import keys
 from neurodeploy.graph.interpret import interpret, run
@@ -31,12 +32,18 @@ from neurodeploy.program.reference import execute, read, to_integers
 from neurodeploy.targets import target
 
 LAW = settings(
-    max_examples=40,
+    max_examples=150,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-FEWER = settings(LAW, max_examples=25)
+FEWER = settings(LAW, max_examples=60)
+
+
+@pytest.fixture(autouse=True)
+def in_process(monkeypatch):
+    """Read in this process: hundreds of children would take minutes."""
+    monkeypatch.setattr(nir_child, "tree", nir_file.walk)
 
 
 def spiking(graph):
@@ -156,7 +163,7 @@ def changed(graph, node, values):
 
 
 @given(graph=graphs(layers=3))
-@settings(LAW, max_examples=8)
+@settings(LAW, max_examples=20)
 def test_no_constant_is_ignored_by_onnx(graph, tmp_path):
     for where, other in constants(graph):
         if not identical(other, graph):
@@ -170,7 +177,7 @@ def test_no_constant_is_ignored_by_onnx(graph, tmp_path):
 
 
 @given(graph=graphs(layers=2))
-@settings(LAW, max_examples=4)
+@settings(LAW, max_examples=6)
 def test_no_constant_is_ignored_by_nir(graph, tmp_path):
     form = nir_out.exported_form(graph)
     for where, other in constants(form):

@@ -81,6 +81,7 @@ BAD_ARGUMENTS = [
     (PRF, {"dt": (0.0, 0.1)}, "dt must be > 0"),
     (PRF, {"dt": (0.1, 0.01)}, r"dt is \(0.1, 0.01\)"),
     (PRF, {"dt": (0.1,) * 3}, "give a range"),
+    (PRF, {"dt": (0.1,)}, "give a range"),
     (PRF, {"theta": (0.0, math.inf)}, "theta must be finite"),
     (PRF, {"theta": (0.0, math.nan)}, "theta is"),
     (PRF, {"tau": -1.0}, "tau must be > 0"),

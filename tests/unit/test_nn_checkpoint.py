@@ -140,7 +140,7 @@ def test_a_failed_save_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(type(path), "replace", full)
+    monkeypatch.setattr(type(path), "write_bytes", full)
     with pytest.raises(InputError, match="No space left") as caught:
         save(SDTCM(1, 4, 1, 2), path)
     assert caught.value.code == "E110"
@@ -148,9 +148,16 @@ def test_a_failed_save_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["m.pt"]
 
 
-def test_a_folder_that_is_not_there_cannot_be_written(tmp_path):
+def test_a_folder_that_is_not_there_is_made(tmp_path):
+    save(PRF(3), tmp_path / "new" / "m.pt")
+    assert load(tmp_path / "new" / "m.pt").width == 3
+
+
+def test_a_place_that_cannot_be_a_folder_is_named(tmp_path):
+    (tmp_path / "no").write_text("a file")
     with pytest.raises(InputError, match=r"error\[E110\][\s\S]*no/m.pt[\s\S]*fix: "):
         save(PRF(3), tmp_path / "no" / "m.pt")
+    assert os.listdir(tmp_path) == ["no"]
 
 
 @pytest.mark.parametrize("example", [torch.zeros(3, 2), [[1.0]]])
