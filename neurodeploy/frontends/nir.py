@@ -47,7 +47,7 @@ def read(path: Path) -> Graph:
     ]
     if problems:
         raise together(problems)
-    if digest(expected, found) != head.get("digest"):
+    if digest(expected, found) != _words(head.get("digest")):
         what = "numbers of nodes were edited that derive from the metadata, or the digest was"
         raise InputError("E108", what, where=str(path), fix=_FIX)
     return graph
@@ -91,7 +91,7 @@ def _arrays(found: Net, record: Any, path: Path) -> dict[str, Any]:
 
 
 def _head_differences(expected: Net, head: Mapping[str, Any]) -> Iterator[str]:
-    mine = expected.metadata[OWNER]
+    mine, head = _words(expected.metadata[OWNER]), _words(head)
     free = ("graph", "about", "digest")
     for key in sorted((set(mine) | set(head)) - set(free)):
         if mine.get(key) != head.get(key):
@@ -126,9 +126,10 @@ def _told(mine: Mapping[str, Any], theirs: Mapping[str, Any], at: str) -> Iterat
 
 
 def _words(own: Any) -> Any:
-    if not isinstance(own, Mapping):
-        return own
-    return {k: "numbers" if isinstance(v, np.ndarray) else v for k, v in own.items()}
+    """Return metadata without its numbers."""
+    if isinstance(own, Mapping):
+        return {key: _words(value) for key, value in own.items()}
+    return "numbers" if isinstance(own, np.ndarray) else own
 
 
 def _fields(mine: Part, theirs: Part, at: str) -> Iterator[str]:

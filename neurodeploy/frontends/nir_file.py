@@ -7,6 +7,7 @@ data stored elsewhere, unknown filters and types, and sizes beyond a budget are 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.errors import InputError
+from neurodeploy.frontends import nir_child
 from neurodeploy.graph.forms.nir_net import Net, Part
 
 BUDGET_BYTES = 2**30
@@ -33,19 +35,27 @@ def read_net(path: Path, budget: int = BUDGET_BYTES) -> Net:
     Raises InputError E101: missing, truncated, not a NIR file, links or data outside the file, more
     data than the budget.
     """
+    tree = nir_child.tree(path, budget)
+    node = tree.get("node")
+    if not isinstance(node, dict) or _kind(node) != "NIRGraph":
+        raise _bad(path, f"{path.name} holds no NIR graph")
+    return _net(node, path, "")
+
+
+def walk(path: Path, budget: int) -> Tree:
+    """Return all that stands in an HDF5 file, as dicts, arrays and strings; raises like `read_net`.
+
+    Runs in a child process: see `nir_child`.
+    """
     import h5py
 
     try:
         with h5py.File(path, "r") as file:
-            tree = _Walk(h5py, path, budget).tree(file, "", 0)
+            return _Walk(h5py, path, budget).tree(file, "", 0)
     except OSError as error:
         raise _unreadable(path, error) from error
-    except (RuntimeError, ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+    except (RuntimeError, ValueError, KeyError, TypeError, MemoryError) as error:
         raise _bad(path, f"{path.name} is damaged: {error}") from error
-    node = tree.get("node")
-    if not isinstance(node, dict) or node.get("type") != "NIRGraph":
-        raise _bad(path, f"{path.name} holds no NIR graph")
-    return _net(node, path, "")
 
 
 def _unreadable(path: Path, error: OSError) -> InputError:
@@ -62,12 +72,13 @@ def _bad(path: Path, what: str, at: str = "") -> InputError:
 
 @dataclass
 class _Walk:
-    """One pass over a file: what is left of the budget, and how many objects were seen."""
+    """One pass over a file: the objects and bytes seen so far, and the most that may be."""
 
     h5py: Any
     path: Path
     budget: int
     objects: int = 0
+    declared: int = 0
 
     def tree(self, group: Any, at: str, depth: int) -> Tree:
         """Return what stands in a group: dicts, arrays and strings."""
@@ -111,15 +122,19 @@ class _Walk:
             raise _bad(self.path, f"data of type {data.dtype}", at)
         if data.shape is None:
             raise _bad(self.path, "an empty dataset", at)
-        declared = int(np.prod([int(n) for n in data.shape], dtype=object)) * data.dtype.itemsize
-        self.budget -= declared
-        if self.budget < 0:
-            what = f"the file declares more data than the budget of {BUDGET_BYTES} bytes"
+        self.declared += math.prod(data.shape) * data.dtype.itemsize
+        if self.declared > self.budget:
+            what = f"the file declares more data than the budget of {self.budget} bytes"
             raise _bad(self.path, what, at)
         if text is None:
             return np.asarray(data[()])
         value = data.asstr()[()]
         return value if isinstance(value, str) else np.asarray(value)
+
+
+def _kind(node: Tree) -> str:
+    kind = node.get("type")
+    return kind if isinstance(kind, str) else ""
 
 
 def _net(node: Tree, path: Path, at: str) -> Net:
@@ -153,8 +168,8 @@ def _metadata(node: Tree, path: Path, at: str) -> Tree:
 
 
 def _part(node: Any, path: Path, at: str) -> Part | Net:
-    kind = node.get("type") if isinstance(node, dict) else None
-    if not isinstance(kind, str):
+    kind = _kind(node) if isinstance(node, dict) else ""
+    if not kind:
         raise _bad(path, "a node without a type", at)
     if kind == "NIRGraph":
         return _net(node, path, at)

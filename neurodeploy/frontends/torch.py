@@ -148,7 +148,8 @@ class _Tracer:
         found = _operation(item, self.widths, self.names)
         if found is None:
             what = getattr(item.target, "__name__", str(item.target))
-            if not any(self.names.get(source) == _REFUSED for source in item.all_input_nodes):
+            follows = any(self.names.get(source) == _REFUSED for source in item.all_input_nodes)
+            if not (follows and item.target is operator.getitem):  # of what was refused already
                 self._refuse(f"{_place(item)}{what}", f"an operation that is not known: {item.op}")
             self._stand_in(item)
             return
