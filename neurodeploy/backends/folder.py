@@ -19,8 +19,6 @@ from neurodeploy.program import io
 from neurodeploy.program.ir import Program
 from neurodeploy.program.run import Run
 
-_GOLDEN = 2  # samples of the golden vectors in a bundle
-
 
 def write(
     program: Program,
@@ -32,9 +30,9 @@ def write(
 ) -> Path:
     """Write `program` to folder `path`, whole or not at all; return `path`.
 
-    bundle: "lava" or None; golden: real inputs x [T, B, C], of which the first samples become the
-    bundle's golden vectors (random integers otherwise); texts: dumps by pass. Raises InputError
-    E110 if the place cannot be written or holds something else.
+    bundle: "lava" or None. golden: real inputs x [T, B, C] of the bundle's golden vectors, or None
+    for random integers (20 samples of 784 steps take about 30 MB). texts: dumps by pass. Raises
+    InputError E110 if the place cannot be written or holds something else.
     """
     with new_folder(path, _is_ours) as fresh:
         io.write(program, fresh)
@@ -43,9 +41,7 @@ def write(
         if bundle == "lava":
             from neurodeploy.backends.lava import bundle as lava
 
-            lava.write(
-                program, fresh, golden_inputs=None if golden is None else golden[:, :_GOLDEN]
-            )
+            lava.write(program, fresh, golden_inputs=golden)
     return path
 
 

@@ -24,6 +24,8 @@ PASSES = (
     "place",
 )
 
+GOLDEN = 2  # calibration samples that become the golden vectors of a bundle
+
 
 @click.command("compile")
 @click.argument("model", type=File)
@@ -85,7 +87,8 @@ def compile_command(
     )
     place = output or Path(f"{model.stem}.{target.name}")
     if not dry_run:
-        folder.write(program, place, bundle=target.bundle, golden=data, texts=dumps)
+        golden = None if data is None else data[:, :GOLDEN]
+        folder.write(program, place, bundle=target.bundle, golden=golden, texts=dumps)
     record = program_record(program)
     if as_json:
         body = {"output": None if dry_run else str(place), "program": record, "dumps": dumps}

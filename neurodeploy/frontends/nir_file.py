@@ -140,9 +140,10 @@ def _kind(node: Tree) -> str:
 def _net(node: Tree, path: Path, at: str) -> Net:
     known = {"type", "nodes", "edges", "metadata"}
     nodes, edges = node.get("nodes"), node.get("edges")
-    if set(node) - known or not isinstance(nodes, dict):
-        extra = sorted(set(node) - known)
-        raise _bad(path, f"a graph with unknown entries {extra} or without nodes", at or "/node")
+    if set(node) - known:
+        raise _bad(path, f"a graph with unknown entries {sorted(set(node) - known)}", at or "/node")
+    if not isinstance(nodes, dict):
+        raise _bad(path, "a graph without nodes", at or "/node")
     parts = {name: _part(item, path, f"{at}/{name}") for name, item in nodes.items()}
     return Net(parts, tuple(_edges(edges, parts, path, at)), _metadata(node, path, at))
 

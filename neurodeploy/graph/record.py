@@ -134,17 +134,17 @@ class _Reader:
         inputs = item.get("inputs")
         if not isinstance(inputs, list) or not all(isinstance(i, str) for i in inputs):
             self.problems.append(self._bad("inputs are not a list of names", name))
-        if item.get("op") not in OPS:
-            known = ", ".join(OPS)
-            self._report("E107", f"unknown operation {item.get('op')!r}", name, f"known: {known}")
+        op = item.get("op")
+        if not isinstance(op, str) or op not in OPS:
+            self._report("E107", f"unknown operation {op!r}", name, f"known: {', '.join(OPS)}")
             return
         before = len(self.problems)
-        values = self._fields(OPS[item["op"]], item["fields"], name)
+        values = self._fields(OPS[op], item["fields"], name)
         if len(self.problems) == before:
-            self._model(item["op"], values, name)
+            self._model(op, values, name)
         if len(self.problems) == before:
             try:
-                yield Node(name, OPS[item["op"]](**values), tuple(item["inputs"]))
+                yield Node(name, OPS[op](**values), tuple(item["inputs"]))
             except InputError as error:
                 error.where = error.where or f'node "{name}"'
                 self.problems.append(error)
@@ -174,10 +174,10 @@ class _Reader:
             return {k: self._array(v, f"{key}.{k}") for k, v in value.items()}
         if hint == Mapping[str, Any] and isinstance(value, dict):
             return dict(value)
-        if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if hint is float and type(value) is float:
             if not np.isfinite(value):
                 self._report("E105", f"{key} is not a finite number", _owner(key), "")
-            return float(value)
+            return value
         if type(value) is not hint:
             self.problems.append(self._bad(f"{key} has the wrong type", _owner(key)))
         return value

@@ -1,4 +1,4 @@
-"""Integer programs as ONNX files: equal to the reference bit for bit, at the ends of every range."""
+"""Integer programs as ONNX files: equal to the reference bit for bit, at every range's ends."""
 
 from __future__ import annotations
 
