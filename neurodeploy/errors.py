@@ -11,12 +11,12 @@ from typing import Any
 
 CODES = {
     "E101": "a file cannot be read, or is not what its name says",
-    "E102": "a model file holds pickled code",
+    "E102": "a file holds pickled code, which is never loaded",
     "E103": "a model file holds weights without an architecture",
     "E104": "a model has layers that are not known",
     "E105": "a parameter is outside its range, or is not a finite number",
     "E106": "input data does not fit the model",
-    "E107": "a graph breaks a rule",
+    "E107": "a graph breaks a rule, or does not belong to the program",
     "E108": "a conversion would lose something",
     "E109": "a program folder is damaged",
     "E110": "an output cannot be written",
