@@ -70,19 +70,22 @@ def to_record(graph: Graph) -> tuple[Record, dict[str, Array]]:
 
 def _plain(item: Op | Range, name: str, arrays: dict[str, Array]) -> Record:
     prefix = f"{name}." if isinstance(item, Range) else f"{name}:"
+    hints = get_type_hints(type(item))
     return {
-        field.name: _value(getattr(item, field.name), prefix + field.name, arrays)
+        field.name: _value(
+            getattr(item, field.name), hints[field.name], prefix + field.name, arrays
+        )
         for field in fields(item)
     }
 
 
-def _value(value: Any, key: str, arrays: dict[str, Array]) -> Any:
+def _value(value: Any, hint: Any, key: str, arrays: dict[str, Array]) -> Any:
     if isinstance(value, np.ndarray):
         arrays[key] = value
         return {"array": key}
     if isinstance(value, Mapping):
-        return {k: _value(v, f"{key}.{k}", arrays) for k, v in value.items()}
-    return value
+        return {k: _value(v, None, f"{key}.{k}", arrays) for k, v in value.items()}
+    return hint(value) if hint in (int, float, bool, str) else value
 
 
 def from_record(record: Any, arrays: Mapping[str, Any], where: str = "record") -> Graph:
@@ -134,6 +137,7 @@ class _Reader:
         inputs = item.get("inputs")
         if not isinstance(inputs, list) or not all(isinstance(i, str) for i in inputs):
             self.problems.append(self._bad("inputs are not a list of names", name))
+            return
         op = item.get("op")
         if not isinstance(op, str) or op not in OPS:
             self._report("E107", f"unknown operation {op!r}", name, f"known: {', '.join(OPS)}")

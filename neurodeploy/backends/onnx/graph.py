@@ -21,8 +21,7 @@ from neurodeploy.graph.forms.onnx import (
     DOMAIN,
     DOMAIN_VERSION,
     STANDARD,
-    forms,
-    function_name,
+    form_of,
 )
 from neurodeploy.graph.forms.sheet import Call
 from neurodeploy.graph.ir import Graph, Input, Reduce
@@ -45,7 +44,7 @@ def to_model(graph: Graph, dtype: str | None = None) -> Any:
     rules.check(graph)
     constants = _constants(graph)
     kind = _choose(constants, dtype)
-    used = [function_name(node.op) for node in graph if function_name(node.op) in forms()]
+    used = [form.function for node in graph if (form := form_of(node.op)) is not None]
     order = "T, B, channels: steps, samples, channels"
     return model(
         nodes=_nodes(graph),
@@ -56,7 +55,7 @@ def to_model(graph: Graph, dtype: str | None = None) -> Any:
             for node, values in constants.items()
             for name, value in values.items()
         },
-        functions=[forms()[name].function for name in dict.fromkeys(used)],
+        functions={function.name: function for function in used}.values(),
         domains={DOMAIN: DOMAIN_VERSION},
         doc=f"input [{order}]; states are zero before the first step",
     )
@@ -66,7 +65,7 @@ def _constants(graph: Graph) -> dict[str, dict[str, Any]]:
     """Return the constants of every node by the input that holds them."""
     found: dict[str, dict[str, Any]] = {}
     for node in graph:
-        form = forms().get(function_name(node.op))
+        form = form_of(node.op)
         if form is not None:
             found[node.name] = form.constants(node.op)
     return found
@@ -95,11 +94,11 @@ def _nodes(graph: Graph) -> list[Node]:
     for node in graph:
         result = _value_name(graph, node.name)
         reads = tuple(_value_name(graph, name) for name in node.inputs)
-        if type(node.op) in standard:
+        form = form_of(node.op)
+        if form is None:
             kind, attributes = standard[type(node.op)]
             nodes.append(Node(node.name, Call(kind, reads, (result,), attributes)))
             continue
-        form = forms()[function_name(node.op)]
         reads = ("input",) if isinstance(node.op, Input) else reads
         own = tuple(f"{node.name}/{name}" for name, _, _ in form.parameters)
         call = Call(form.function.name, (*reads, *own), (result,))

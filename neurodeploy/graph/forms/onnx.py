@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from neurodeploy.errors import InputError
 from neurodeploy.graph.forms.sheet import (
     Function,
     Sheet,
@@ -110,6 +111,21 @@ def neuron_name(spec: str, options: Mapping[str, Any], *, folded: bool, reverse:
     for key in SPECS[spec].choices:
         parts += [key, _WORDS.get(options[key], str(options[key]))]
     return "_".join([*parts, *(["reverse"] if reverse else [])])
+
+
+def form_of(op: Op) -> Form | None:
+    """Return the form of `op`, or None if a standard operator is one.
+
+    Raises InputError E107 for a neuron model or option that does not exist.
+    """
+    if any(type(op) is kind for kind, _ in STANDARD.values()):
+        return None
+    try:
+        return forms()[function_name(op)]
+    except KeyError as error:
+        known = {name: dict(spec.choices) for name, spec in SPECS.items()}
+        what = f"{getattr(op, 'spec', op)} has no options {getattr(op, 'options', {})}"
+        raise InputError("E107", what, fix=f"known: {known}") from error
 
 
 @cache
