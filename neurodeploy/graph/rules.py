@@ -23,6 +23,7 @@ from neurodeploy.graph.ir import (
     Population,
     Reduce,
 )
+from neurodeploy.neurons import SPECS
 
 _INPUTS = {Input: (0, 0), Add: (2, None), Concat: (2, None)}
 
@@ -65,6 +66,10 @@ def _wiring(graph: Graph) -> Iterator[NeurodeployError]:
 
 def _node(graph: Graph, node: Node) -> Iterator[NeurodeployError]:
     where = f'node "{node.name}"'
+    unknown = list(_model(node.op, where))
+    if unknown:
+        yield from unknown
+        return
     widths = [graph.widths[name] for name in node.inputs]
     if isinstance(node.op, Add) and len(set(widths)) > 1:
         yield InputError("E107", f"cannot add widths {widths}", where=where)
@@ -100,6 +105,29 @@ def _node(graph: Graph, node: Node) -> Iterator[NeurodeployError]:
         yield from _parameters(node.op, where)
     if isinstance(node.op, Population) and not np.all(np.isin(node.op.sign, (-1, 0, 1))):
         yield InputError("E107", "signs are -1, 0 or 1", where=where)
+
+
+def _model(op: Op, where: str) -> Iterator[NeurodeployError]:
+    """Check that numbers outside arrays are possible, and that a neuron's model exists as named."""
+    for key in ("amplitude", "eps"):
+        value = getattr(op, key, 0.0)
+        if not np.isfinite(value):
+            yield InputError("E105", f"{key} is {value}", where=where, fix="use a finite number")
+    if isinstance(op, Input) and op.width < 1:
+        yield InputError("E107", f"the input has width {op.width}", where=where)
+    if not isinstance(op, Neurons | Population):
+        return
+    spec = SPECS.get(op.spec)
+    if spec is None:
+        known = f"known: {', '.join(SPECS)}"
+        yield InputError("E107", f"unknown neuron model {op.spec!r}", where=where, fix=known)
+        return
+    choices = {key: list(values) for key, values in spec.choices.items()}
+    if set(op.options) != set(choices) or any(op.options[k] not in v for k, v in choices.items()):
+        what = f"{spec.name} has no options {dict(op.options)}"
+        yield InputError("E107", what, where=where, fix=f"choose from {choices}")
+    if isinstance(op, Population) and set(op.coefs) != set(spec.coefs._fields):
+        yield InputError("E107", f"{spec.name} has coefficients {spec.coefs._fields}", where=where)
 
 
 def _parameters(op: Neurons, where: str) -> Iterator[NeurodeployError]:

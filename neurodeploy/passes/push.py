@@ -135,9 +135,10 @@ class _Pusher:
             op = replace(op, gain=op.gain * p.gain, bias=op.gain * p.bias + op.bias)
         else:
             source = self._settle(node.inputs[0], f"{node.name}.input")
-        amplitude = op.amplitude if self.amplitudes else 1.0
-        made = self._keep(node, (source,), replace(op, amplitude=op.amplitude / amplitude))
-        return replace(made, gain=made.gain * amplitude)
+        if not self.amplitudes:
+            return self._keep(node, (source,), op)
+        made = self._keep(node, (source,), replace(op, amplitude=1.0))
+        return replace(made, gain=made.gain * op.amplitude)
 
     def _reduce(self, node: Node, op: Reduce, p: Pending) -> Pending:
         if op.kind != "sum":

@@ -68,7 +68,7 @@ class Units:
         if isinstance(op, Input):
             return np.full(width, self.source.unit)
         if isinstance(op, Population):
-            return np.ones(width) if op.model.spiking else self.graded[name]
+            return np.ones(width) if op.model.spiking else self._membrane(name)
         if isinstance(op, Concat):
             return np.concatenate([self.of(part) for part in self.graph[name].inputs])
         if isinstance(op, Affine):
@@ -76,6 +76,17 @@ class Units:
         if name not in self._streams:
             self._group(name)
         return self._streams[name]
+
+    def _membrane(self, name: str) -> Array:
+        """Return the unit of a population that sends its membrane, known once it is lowered."""
+        if name not in self.graded:
+            raise InputError(
+                "E107",
+                "its membrane is added to the very stream that drives it",
+                where=f'node "{name}"',
+                fix="put spiking neurons between the membrane and the stream",
+            )
+        return self.graded[name]
 
     def private(self, name: str) -> bool:
         """Whether node `name` is a Linear that lives in the edges of its one reader."""

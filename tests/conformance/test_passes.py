@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.networks import chain, inputs_for, neuron_names, sdtcm
+from support.networks import chain, inputs_for, linear, neuron_names, neurons, sdtcm
 
 from neurodeploy.backends.simulator import simulate
+from neurodeploy.errors import InputError
 from neurodeploy.graph.interpret import interpret, run
-from neurodeploy.graph.ir import Affine, BatchNorm, Neurons
+from neurodeploy.graph.ir import Add, Affine, BatchNorm, Graph, Input, Neurons, Node
 from neurodeploy.graph.rules import check
 from neurodeploy.neurons import SPECS
 from neurodeploy.passes.calibrate import Calibrate
@@ -223,3 +224,26 @@ def _changed(graph, where):
     if where in ("dt", "theta", "v_th"):
         return graph.replace(name, replace(op, params={**op.params, where: op.params[where] * 1.1}))
     return graph.replace(name, replace(op, **{where: getattr(op, where) * 1.1}))
+
+
+def test_spikes_of_amplitude_zero_say_nothing():
+    rng = np.random.default_rng(11)
+    graph = chain(rng, [("lif", {"amplitude": 0.0})], readout="sum")
+    x = inputs_for(rng, graph)
+    np.testing.assert_allclose(interpret(fold(graph), x), interpret(graph, x), rtol=1e-12)
+
+
+def test_a_membrane_added_to_its_own_stream_is_refused_by_name():
+    rng = np.random.default_rng(12)
+    nodes = (
+        Node("input", Input(3)),
+        Node("f", linear(rng, 4, 3), ("input",)),
+        Node("i", linear(rng, 4, 4), ("f",)),
+        Node("g", neurons(rng, "li", 4), ("i",)),
+        Node("h", linear(rng, 4, 4), ("g",)),
+        Node("sum", Add(), ("f", "h")),
+    )
+    graph = Graph(nodes, "sum")
+    with pytest.raises(InputError, match="added to the very stream that drives it") as caught:
+        compile_graph(graph, target("asic45"), calibration=inputs_for(rng, graph))
+    assert caught.value.where == 'node "g"'
