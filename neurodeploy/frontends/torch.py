@@ -9,7 +9,6 @@ know is reported at once, each with its path.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,8 @@ from neurodeploy.graph.ir import (
     Reduce,
     vector,
 )
-from neurodeploy.nn.checkpoint import load_with_example
+from neurodeploy.graph.record import from_record, to_record
+from neurodeploy.nn.checkpoint import load_with_example, read_content, write_content
 from neurodeploy.nn.neurons import Neuron
 
 _LEAVES = (nn.BatchNorm, nn.Readout, nn.Scale, Neuron, torch.nn.Linear, torch.nn.Dropout)
@@ -70,6 +70,7 @@ class _Tracer:
     def __init__(self, module: torch.nn.Module, example: Any) -> None:
         self.module = module
         self.width = None if example is None else int(np.shape(example)[-1])
+        self.kind = next((p.dtype for p in module.parameters()), torch.float32)
         self.problems: list[NeurodeployError] = []
         self.nodes: list[Node] = []
         self.names: dict[fx.Node, str] = {}
@@ -136,7 +137,7 @@ class _Tracer:
         if _is_identity(module):
             self.names[item] = self.names[source]
             return
-        op = _module_op(module, self.widths[self.names[source]])
+        op = _module_op(module, self.widths[self.names[source]], self.kind)
         if op is None:
             fix = "use neurodeploy.nn.BatchNorm" if "BatchNorm" in type(module).__name__ else ""
             self._refuse(f"{path} ({type(module).__name__})", "a layer that is not known", fix)
@@ -211,9 +212,9 @@ def _array(value: Any) -> Any:
     return np.asarray(value.detach().cpu().numpy(), np.float64)
 
 
-def _module_op(module: torch.nn.Module, width: int) -> Op | None:
+def _module_op(module: torch.nn.Module, width: int, kind: torch.dtype) -> Op | None:
     if isinstance(module, Neuron):
-        return _neurons(module)
+        return _neurons(module, kind)
     if isinstance(module, nn.BatchNorm):
         return _batchnorm(module)
     if isinstance(module, torch.nn.Linear):
@@ -235,8 +236,8 @@ def _batchnorm(module: nn.BatchNorm) -> BatchNorm:
     return BatchNorm(gamma, beta, mean, var, float(module.eps))
 
 
-def _neurons(module: Neuron) -> Neurons:
-    kind = next((p.dtype for p in module.parameters()), torch.float32)
+def _neurons(module: Neuron, kind: torch.dtype) -> Neurons:
+    """Return the neurons with constants in the precision of the network's parameters."""
     width = module.width
 
     def exact(value: Any) -> Any:
@@ -296,7 +297,21 @@ def _reduction(kind: str, source: Any, widths: dict[str, int], names: dict[fx.No
     return Reduce(kind, np.zeros(widths[names[source]])), [source]
 
 
-Read = Callable[[Path], tuple[Graph, Any]]
+def save(module: torch.nn.Module, path: Path, example: Any = None) -> None:
+    """Write a checkpoint: the module, or, where its class is not ours, the graph of it.
+
+    example: x [T, B, C], a tensor or an array. Raises InputError E104 naming every layer that is
+    not known, E105, E106 (the example), E110.
+    """
+    sample = None if example is None else torch.as_tensor(example)
+    try:
+        nn.save(module, path, example=sample)
+    except InputError as error:
+        if error.code != "E104":
+            raise
+        record, arrays = to_record(trace(module, sample))
+        tensors = {name: torch.from_numpy(value) for name, value in arrays.items()}
+        write_content({"graph": record, "arrays": tensors}, path, sample)
 
 
 def read(path: Path) -> tuple[Graph, Any]:
@@ -304,6 +319,12 @@ def read(path: Path) -> tuple[Graph, Any]:
 
     Raises the errors of `nn.load` and `trace`.
     """
+    content = read_content(path)
+    if "graph" in content:
+        arrays = {name: value.numpy() for name, value in content["arrays"].items()}
+        example = content["example"]
+        graph = from_record(content["graph"], arrays, str(path))
+        return graph, None if example is None else example.numpy()
     module, example = load_with_example(path)
     data = None if example is None else example.numpy()
     return trace(module, data), data

@@ -8,7 +8,9 @@ A checkpoint is one plain dict,
      "state": {name: tensor}, "example": tensor or None}
 
 in torch's file format, read with `weights_only=True` and never otherwise: a file that needs more
-is refused. Classes are looked up in `CLASSES`; a file cannot name any other.
+is refused. Classes are looked up in `CLASSES`; a file cannot name any other. A network of a class
+of its own has {"graph": ..., "arrays": ...} instead of model and state (`frontends.torch`): it can
+be deployed, but not trained on.
 """
 
 from __future__ import annotations
@@ -56,14 +58,18 @@ def save(
     so that its arguments no longer describe it; E106 for an example of another shape; E110 if
     the file cannot be written.
     """
+    description = describe(model)
+    state = {name: _own(value) for name, value in model.state_dict().items()}
+    write_content({"model": description, "state": state}, path, example)
+
+
+def write_content(content: dict[str, Any], path: str | os.PathLike[str], example: Any) -> None:
+    """Write a checkpoint of plain data; raises InputError E106, E110 as `save` does."""
     if example is not None and (not isinstance(example, Tensor) or example.dim() != 3):
         got = list(example.shape) if isinstance(example, Tensor) else type(example).__name__
         raise InputError("E106", f"the example is {got}", fix="give a tensor [T, B, C]")
-    description = describe(model)
-    file = io.BytesIO()
-    state = {name: _own(value) for name, value in model.state_dict().items()}
-    content = {"format": FORMAT, "version": VERSION, "model": description, "state": state}
-    torch.save({**content, "example": None if example is None else _own(example)}, file)
+    file, own = io.BytesIO(), None if example is None else _own(example)
+    torch.save({"format": FORMAT, "version": VERSION, **content, "example": own}, file)
     with new_file(Path(path)) as beside:
         beside.write_bytes(file.getvalue())
 
@@ -81,11 +87,19 @@ def load(path: str | os.PathLike[str]) -> torch.nn.Module:
 def load_with_example(path: str | os.PathLike[str]) -> tuple[torch.nn.Module, Tensor | None]:
     """Return the model saved at `path`, and the example saved with it; errors as of `load`."""
     where = str(path)
-    content = _checked(_read(Path(path)), where)
+    content = read_content(path)
+    if "graph" in content:
+        what = "the file holds a network's graph, not a module that can be trained"
+        raise InputError("E104", what, where=where, fix="read it with neurodeploy.load")
     model, state = build(content["model"], where), content["state"]
     _check_state(model.state_dict(), state, where)
     model.load_state_dict(state, assign=True)
     return model.eval(), content["example"]
+
+
+def read_content(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what is in a checkpoint; raises InputError E101, E102, E103 as `load` does."""
+    return _checked(_read(Path(path)), str(path))
 
 
 def describe(model: torch.nn.Module) -> dict[str, Any]:
@@ -229,14 +243,16 @@ def _holds_code(data: bytes) -> bool:
 
 def _checked(content: Any, where: str) -> dict[str, Any]:
     """Return the content if it is a checkpoint of a version that is known."""
-    keys = {"format", "version", "model", "state", "example"}
+    graph = isinstance(content, dict) and "graph" in content
+    kind = {"graph", "arrays"} if graph else {"model", "state"}
+    keys = {"format", "version", "example", *kind}
     if isinstance(content, dict) and content.get("format") == FORMAT:
         if content.get("version") != VERSION:
             what = (
                 f"the file has version {content.get('version')}, this neurodeploy reads {VERSION}"
             )
             raise InputError("E101", what, where=where, fix="upgrade neurodeploy")
-        if keys <= set(content) and isinstance(content["state"], dict):
+        if keys <= set(content) and isinstance(content["arrays" if graph else "state"], dict):
             return content
         what = f"the file lacks {', '.join(sorted(keys - set(content))) or 'weights'}"
         raise InputError("E101", what, where=where, fix="save the model again")
