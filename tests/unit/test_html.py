@@ -67,7 +67,7 @@ def test_every_joule_stands_with_its_table_scope_and_sources(run):
 
 def test_bars_add_up_to_their_rows(run):
     page = html(run.program, [run])
-    widths = [float(w) for w in re.findall(r"; width: ([\d.]+)%", page)]
+    widths = [float(w) for w in re.findall(r"\); width: ([\d.]+)%", page)]
     assert max(widths) <= 95
     rows = re.findall(r'<td class="bar">(.*?)</td>', page)
     totals = [sum(float(w) for w in re.findall(r"width: ([\d.]+)%", row)) for row in rows]
