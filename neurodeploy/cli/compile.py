@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from neurodeploy.cli.output import File, Folder, json_option, say, to_json
+from neurodeploy.cli.output import File, Folder, json_option, progress, say, to_json
 
 if TYPE_CHECKING:
     from neurodeploy.frontends import Model
@@ -71,20 +71,23 @@ def compile_command(
         raise click.UsageError("--verify needs data: give --calibrate DATA.npz")
     dumps: dict[str, str] = {}
 
-    def watch(name: str, stage: Any) -> None:
-        if name in dump_after:
-            dumps[name] = _text(stage)
+    with progress("compiling") as update:
 
-    program = api.compile(
-        network.graph,
-        target,
-        calibration=data,
-        bits=bits,
-        verify=verify,
-        origin=origin,
-        name=network.name,
-        watch=watch,
-    )
+        def watch(name: str, stage: Any) -> None:
+            update(PASSES.index(name) + 1, len(PASSES))
+            if name in dump_after:
+                dumps[name] = _text(stage)
+
+        program = api.compile(
+            network.graph,
+            target,
+            calibration=data,
+            bits=bits,
+            verify=verify,
+            origin=origin,
+            name=network.name,
+            watch=watch,
+        )
     place = output or Path(f"{model.stem}.{target.name}")
     if not dry_run:
         golden = None if data is None else data[:, :GOLDEN]

@@ -19,11 +19,10 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.errors import InputError
+from neurodeploy.frontends.nir_walk import Tree, bad, walk
 
 SECONDS = 30
 _OWN_MEMORY = 2**32  # bytes of address space that libraries take before any data
-
-Tree = dict[str, Any]
 
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
@@ -32,7 +31,7 @@ _START = (
 
 
 def tree(path: Path, budget: int, seconds: float = SECONDS) -> Tree:
-    """Return what `nir_file.walk(path, budget)` returns, or raise what it raises.
+    """Return what `nir_walk.walk(path, budget)` returns, or raise what it raises.
 
     Raises InputError E101 also if that does not end within `seconds`, or crashes.
     """
@@ -44,24 +43,19 @@ def tree(path: Path, budget: int, seconds: float = SECONDS) -> Tree:
             command, capture_output=True, timeout=seconds, check=False, env=environment
         )
     except subprocess.TimeoutExpired as error:
-        raise _damaged(path, f"reading it did not end within {seconds:g} s") from error
+        raise bad(
+            path, f"{path.name} is damaged: reading it did not end within {seconds:g} s"
+        ) from error
     if done.returncode != 0:
-        raise _damaged(path, f"reading it ended with code {done.returncode}")
+        raise bad(path, f"{path.name} is damaged: reading it ended with code {done.returncode}")
     return _unpacked(done.stdout)
-
-
-def _damaged(path: Path, what: str) -> InputError:
-    fix = "write or copy the file again"
-    return InputError("E101", f"{path.name} is damaged: {what}", where=str(path), fix=fix)
 
 
 def main(path: str, budget: int) -> None:
     """Run in the child: read, and write the result to standard output."""
-    from neurodeploy.frontends import nir_file
-
     _limit(budget)
     try:
-        result = _packed(nir_file.walk(Path(path), budget))
+        result = _packed(walk(Path(path), budget))
     except InputError as error:
         result = _bundle({"error": error.records()[0]}, [])
     sys.stdout.buffer.write(result)

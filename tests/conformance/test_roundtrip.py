@@ -21,7 +21,7 @@ from neurodeploy.backends.onnx import graph as onnx_out
 from neurodeploy.backends.onnx import program as onnx_program
 from neurodeploy.errors import FitError, InputError
 from neurodeploy.frontends import nir as nir_in
-from neurodeploy.frontends import nir_child, nir_file
+from neurodeploy.frontends import nir_child, nir_walk
 from neurodeploy.frontends import onnx as onnx_in
 from neurodeploy.graph.forms.nir import keys
 from neurodeploy.graph.interpret import interpret, run
@@ -43,7 +43,7 @@ FEWER = settings(LAW, max_examples=60)
 @pytest.fixture(autouse=True)
 def in_process(monkeypatch):
     """Read in this process: hundreds of children would take minutes."""
-    monkeypatch.setattr(nir_child, "tree", nir_file.walk)
+    monkeypatch.setattr(nir_child, "tree", nir_walk.walk)
 
 
 def spiking(graph):

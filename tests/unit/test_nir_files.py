@@ -11,7 +11,7 @@ from support.networks import chain
 
 from neurodeploy.backends.nir.graph import exported_form, write
 from neurodeploy.errors import NeurodeployError
-from neurodeploy.frontends import nir_child, nir_file
+from neurodeploy.frontends import nir_child, nir_file, nir_walk
 from neurodeploy.frontends.nir import read
 from neurodeploy.graph.ir import identical
 
@@ -19,7 +19,7 @@ from neurodeploy.graph.ir import identical
 @pytest.fixture(autouse=True)
 def in_process(monkeypatch):
     """Read in this process: hundreds of children would take minutes."""
-    monkeypatch.setattr(nir_child, "tree", nir_file.walk)
+    monkeypatch.setattr(nir_child, "tree", nir_walk.walk)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from support.networks import chain, inputs_for, neurons, sdtcm
 
 from neurodeploy.backends.nir.graph import exported_form, write
 from neurodeploy.errors import InputError, NeurodeployError, ToolError
-from neurodeploy.frontends import nir_child, nir_file
+from neurodeploy.frontends import nir_child, nir_walk
 from neurodeploy.frontends.nir import read
 from neurodeploy.graph.forms.nir import STEP_S
 from neurodeploy.graph.interpret import interpret, run
@@ -34,7 +34,7 @@ from neurodeploy.passes.pipeline import fold
 @pytest.fixture(autouse=True)
 def in_process(monkeypatch):
     """Read in this process: hundreds of children would take minutes."""
-    monkeypatch.setattr(nir_child, "tree", nir_file.walk)
+    monkeypatch.setattr(nir_child, "tree", nir_walk.walk)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from neurodeploy.errors import NeurodeployError
-from neurodeploy.frontends import nir_child, nir_file
+from neurodeploy.frontends import nir_child, nir_walk
 from neurodeploy.frontends.nir import read
 from neurodeploy.graph.interpret import interpret
 
@@ -16,7 +16,7 @@ from neurodeploy.graph.interpret import interpret
 @pytest.fixture(autouse=True)
 def in_process(monkeypatch):
     """Read in this process: hundreds of children would take minutes."""
-    monkeypatch.setattr(nir_child, "tree", nir_file.walk)
+    monkeypatch.setattr(nir_child, "tree", nir_walk.walk)
 
 
 def refused(path):
