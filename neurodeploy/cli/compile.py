@@ -61,8 +61,6 @@ def compile_command(
     from neurodeploy import api
     from neurodeploy.backends import folder
     from neurodeploy.frontends import read_model
-    from neurodeploy.reports.records import program_record
-    from neurodeploy.reports.text import program_text
 
     target = api.target(target_name)
     network = read_model(model)
@@ -70,7 +68,6 @@ def compile_command(
     if verify and data is None:
         raise click.UsageError("--verify needs data: give --calibrate DATA.npz")
     dumps: dict[str, str] = {}
-
     with progress("compiling") as update:
 
         def watch(name: str, stage: Any) -> None:
@@ -78,32 +75,32 @@ def compile_command(
             if name in dump_after:
                 dumps[name] = _text(stage)
 
-        program = api.compile(
-            network.graph,
-            target,
-            calibration=data,
-            bits=bits,
-            verify=verify,
-            origin=origin,
-            name=network.name,
-            watch=watch,
-        )
-    place = output or Path(f"{model.stem}.{target.name}")
-    if not dry_run:
+        how: dict[str, Any] = {"bits": bits, "verify": verify, "origin": origin, "watch": watch}
+        program = api.compile(network.graph, target, calibration=data, name=network.name, **how)
+    place = None if dry_run else output or Path(f"{model.stem}.{target.name}")
+    if place is not None:
         golden = None if data is None else data[:, :GOLDEN]
         folder.write(program, place, bundle=target.bundle, golden=golden, texts=dumps)
-    record = program_record(program)
+    _show(program, place, dumps, as_json=as_json)
+
+
+def _show(program: Program, place: Path | None, dumps: dict[str, str], *, as_json: bool) -> None:
+    """Print what was compiled, and where it went."""
+    from neurodeploy.reports.records import program_record
+    from neurodeploy.reports.text import program_text
+
     if as_json:
-        body = {"output": None if dry_run else str(place), "program": record, "dumps": dumps}
+        written = None if place is None else str(place)
+        body = {"output": written, "program": program_record(program), "dumps": dumps}
         click.echo(to_json("compile", body))
         return
     click.echo(program_text(program))
-    if origin.startswith("bounds"):
+    if str(program.notes["calibration"]).startswith("bounds"):
         say("note: without data, scales are safe bounds and may be coarse; give --calibrate")
-    if dry_run:
+    if place is None:
         for name, dumped in dumps.items():
             click.echo(f"\nafter {name}:\n{dumped}")
-    click.echo("\ndry run: nothing written" if dry_run else f"\nwrote {place}")
+    click.echo("\ndry run: nothing written" if place is None else f"\nwrote {place}")
 
 
 def _calibration(network: Model, calibrate: Path | None) -> tuple[Any, str]:
