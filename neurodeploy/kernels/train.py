@@ -18,7 +18,7 @@ from typing import Any
 from neurodeploy.kernels.cache import load
 from neurodeploy.kernels.source import adjoint_lines, real_lines
 from neurodeploy.kernels.surrogates import HALF_PI, SURROGATES
-from neurodeploy.neurons import SPECS
+from neurodeploy.neurons import SPECS, Traced
 
 Kernel = Callable[..., None]
 
@@ -50,13 +50,6 @@ def train_kernels(
     The rows of k, z, saved, g_z and g_k may be longer than L, as `pitch` advises.
     """
     step = SPECS[name].traced(dict(options))
-    back = adjoint_lines(step)
-    states, coefs = step.states, (*step.coefs, *EXTRA)
-    sums = zip(coefs, (*back.coefs, f"g_row[n] * kind({step.out})"), strict=True)
-    body = [f"k_{n} = K_{n}[n]" for n in coefs]
-    body += [f"z_{n} = Z_{n}[n]" for n in states]
-    body += real_lines(step)
-    after = list(zip(states, step.next_states, strict=True))
     module = load(
         f"""import numpy as np
 from numba import njit
@@ -71,7 +64,24 @@ HALF_PI = kind({HALF_PI!r})
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def forward(inputs, k, z, out, saved, reverse, first, last):
+{_forward(step)}
+
+@njit(cache=True, nogil=True, error_model="numpy")
+{_backward(step)}"""
+    )
+    return module.forward, module.backward
+
+
+def _body(step: Traced) -> list[str]:
+    """Return the lines of one step of lane n: constants and states in, next values out."""
+    lines = [f"k_{n} = K_{n}[n]" for n in (*step.coefs, *EXTRA)]
+    return [*lines, *(f"z_{n} = Z_{n}[n]" for n in step.states), *real_lines(step)]
+
+
+def _forward(step: Traced) -> str:
+    """Return the source of the forward kernel."""
+    coefs, states = (*step.coefs, *EXTRA), step.states
+    return f"""def forward(inputs, k, z, out, saved, reverse, first, last):
     steps = inputs.shape[0]
     for lane in range(first, last, {BLOCK}):
         stop = min(lane + {BLOCK}, last)
@@ -86,13 +96,19 @@ def forward(inputs, k, z, out, saved, reverse, first, last):
 {_at(4, [f"saved[{i}, part, lane:stop] = Z_{n}" for i, n in enumerate(states)])}
             for n in range(stop - lane):
                 x = x_row[n]
-{_at(4, body)}
-{_at(4, [f"Z_{n}[n] = {value}" for n, value in after])}
+{_at(4, _body(step))}
+{_at(4, [f"Z_{n}[n] = {v}" for n, v in zip(states, step.next_states, strict=True)])}
                 out_row[n] = kind({step.out}) * k_amplitude
+"""
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def backward(g_outs, inputs, k, saved, a, g_z, g_inputs, g_k, reverse, first, last):
+def _backward(step: Traced) -> str:
+    """Return the source of the backward kernel: steps forward from a kept state, then back."""
+    back, coefs, states = adjoint_lines(step), (*step.coefs, *EXTRA), step.states
+    after = list(zip(states, step.next_states, strict=True))
+    sums = zip(coefs, (*back.coefs, f"g_row[n] * kind({step.out})"), strict=True)
+    grads = zip(states, back.states, strict=True)
+    return f"""def backward(g_outs, inputs, k, saved, a, g_z, g_inputs, g_k, reverse, first, last):
     steps = inputs.shape[0]
     kept = np.empty(({len(states)}, {STRIDE}, {pitch(BLOCK)}), kind)
     for lane in range(first, last, {BLOCK}):
@@ -112,7 +128,7 @@ def backward(g_outs, inputs, k, saved, a, g_z, g_inputs, g_k, reverse, first, la
 {_at(4, _rows("A", states, "kept", "j + 1, :size"))}
                 for n in range(size):
                     x = x_row[n]
-{_at(5, body)}
+{_at(5, _body(step))}
 {_at(5, [f"A_{n}[n] = {value}" for n, value in after])}
             for j in range(count - 1, -1, -1):
                 t = steps - 1 - begin - j if reverse else begin + j
@@ -122,16 +138,14 @@ def backward(g_outs, inputs, k, saved, a, g_z, g_inputs, g_k, reverse, first, la
 {_at(4, _rows("Z", states, "kept", "j, :size"))}
                 for n in range(size):
                     x = x_row[n]
-{_at(5, body)}
+{_at(5, _body(step))}
                     g_out = g_row[n] * k_amplitude
 {_at(5, [f"n_{n} = G_{n}[n]" for n in states])}
 {_at(5, back.lines)}
                     g_x[n] = {back.x}
-{_at(5, [f"G_{n}[n] = {value}" for n, value in zip(states, back.states, strict=True)])}
+{_at(5, [f"G_{n}[n] = {value}" for n, value in grads])}
 {_at(5, [f"S_{n}[n] += {value}" for n, value in sums if value != "ZERO"])}
 """
-    )
-    return module.forward, module.backward
 
 
 def _at(depth: int, lines: Sequence[str]) -> str:
