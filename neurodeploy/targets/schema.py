@@ -12,7 +12,7 @@ import types
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from neurodeploy.arith import OVERFLOWS, ROUNDINGS, Fixed
 from neurodeploy.errors import InputError
@@ -207,10 +207,8 @@ def _record(cls: type[T], raw: Mapping[str, Any], path: Path, table: str) -> T:
 
 
 def _fits(value: Any, kind: Any) -> bool:
+    """Say whether `value` is of the annotated type, its elements aside; True is no number."""
     options = get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-    if kind is int or int in options:
-        return (isinstance(value, int) and not isinstance(value, bool)) or (
-            value is None and types.NoneType in options
-        )
-    plain = [option for option in options if isinstance(option, type)]
-    return isinstance(value, tuple(plain)) if len(plain) == len(options) else True
+    if isinstance(value, bool):
+        return bool in options
+    return isinstance(value, tuple(get_origin(option) or option for option in options))
