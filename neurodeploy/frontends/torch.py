@@ -146,7 +146,7 @@ class _Tracer:
         self._emit(item, path, op, [source])
 
     def _operation(self, item: fx.Node) -> None:
-        found = _operation(item, self.widths, self.names)
+        found = _operation(item, self.widths, self.names, self.kind)
         if found is None:
             what = getattr(item.target, "__name__", str(item.target))
             follows = any(self.names.get(source) == _REFUSED for source in item.all_input_nodes)
@@ -221,7 +221,7 @@ def _module_op(module: torch.nn.Module, width: int, kind: torch.dtype) -> Op | N
         bias = np.zeros(module.out_features) if module.bias is None else _array(module.bias)
         return Linear(_array(module.weight), bias)
     if isinstance(module, nn.Scale):
-        return Affine(vector(module.gain, width), np.zeros(width))
+        return Affine(vector(_rounded(module.gain, kind), width), np.zeros(width))
     if isinstance(module, nn.Readout):
         return Reduce(module.kind, np.zeros(width))
     return None
@@ -257,13 +257,15 @@ def _neurons(module: Neuron, kind: torch.dtype) -> Neurons:
 Found = tuple[Op | None, list[fx.Node]] | None
 
 
-def _operation(item: fx.Node, widths: dict[str, int], names: dict[fx.Node, str]) -> Found:
+def _operation(
+    item: fx.Node, widths: dict[str, int], names: dict[fx.Node, str], kind: torch.dtype
+) -> Found:
     """Return the operation of an fx node and what it reads, or None if it is not known."""
     args, target = item.args, item.target
     if target in _SUMS and not item.kwargs and all(isinstance(a, fx.Node) for a in args):
         return Add(), list(args)  # type: ignore[arg-type]
     if target in _PRODUCTS and not item.kwargs:
-        return _product(args, widths, names)
+        return _product(args, widths, names, kind)
     if target in (torch.cat, torch.concat, torch.concatenate):
         parts = list(args[0])  # type: ignore[arg-type]
         dim = item.kwargs.get("dim", args[1] if len(args) > 1 else 0)
@@ -284,13 +286,20 @@ def _operation(item: fx.Node, widths: dict[str, int], names: dict[fx.Node, str])
     return None
 
 
-def _product(args: Any, widths: dict[str, int], names: dict[fx.Node, str]) -> Found:
+def _rounded(value: float, kind: torch.dtype) -> float:
+    """Return a number of the module's code as its arithmetic takes it."""
+    return float(torch.tensor(value, dtype=torch.float64).to(kind))
+
+
+def _product(
+    args: Any, widths: dict[str, int], names: dict[fx.Node, str], kind: torch.dtype
+) -> Found:
     numbers = [a for a in args if isinstance(a, int | float)]
     nodes = [a for a in args if isinstance(a, fx.Node)]
     if len(numbers) != 1 or len(nodes) != 1:
         return None
     width = widths[names[nodes[0]]]
-    return Affine(vector(numbers[0], width), np.zeros(width)), nodes
+    return Affine(vector(_rounded(numbers[0], kind), width), np.zeros(width)), nodes
 
 
 def _reduction(kind: str, source: Any, widths: dict[str, int], names: dict[fx.Node, str]) -> Found:

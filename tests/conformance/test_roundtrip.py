@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from support.euler import simulate
 from support.graphs import first_flip_is_a_tie, graphs
 from support.networks import inputs_for, neuron_names, sdtcm
+from support.ort import doubles
 
 from neurodeploy.backends.nir import graph as nir_out
 from neurodeploy.backends.onnx import graph as onnx_out
@@ -92,6 +93,7 @@ def test_nir_gives_the_identical_exported_form(graph, tmp_path):
     assert identical(nir_out.exported_form(form), form)
 
 
+@doubles
 @given(graph=graphs(), seed=st.integers(0, 99))
 @LAW
 def test_float64_onnx_computes_the_same_in_onnxruntime(graph, seed, tmp_path):
@@ -243,6 +245,7 @@ def assert_equal(program, x, path):
     return done
 
 
+@doubles
 @pytest.mark.parametrize("norm", ["pre", "post", None])
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_sdtcm_in_float64_is_equal_and_in_float32_nearly(norm, bidirectional, tmp_path):

@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from support.networks import chain, inputs_for
+from support.ort import doubles
 
 from neurodeploy.backends.onnx.graph import write
 from neurodeploy.errors import NeurodeployError, ToolError
@@ -62,6 +63,7 @@ def test_files_are_valid_and_named_after_the_graph(graph, path):
     )
 
 
+@doubles
 @pytest.mark.parametrize("steps", [1, 7, 50])
 @pytest.mark.parametrize("samples", [1, 3])
 def test_length_and_batch_are_free(graph, path, steps, samples):
@@ -71,6 +73,7 @@ def test_length_and_batch_are_free(graph, path, steps, samples):
     np.testing.assert_allclose(found, interpret(graph, x), rtol=1e-9)
 
 
+@doubles
 def test_one_channel_factors_are_not_rounded_by_onnxruntime(tmp_path):
     """onnxruntime moves single factors beside a MatMul into float32 attributes: not here."""
     rng = np.random.default_rng(5)

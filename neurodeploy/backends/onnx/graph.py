@@ -57,6 +57,7 @@ def to_model(graph: Graph, dtype: str | None = None) -> Any:
         },
         functions={function.name: function for function in used}.values(),
         domains={DOMAIN: DOMAIN_VERSION},
+        numbers=kind,
         doc=f"input [{order}]; states are zero before the first step",
     )
 

@@ -32,7 +32,8 @@ def function(population: Population, fixed: Fixed) -> Function:
     if step.states:
         shape = sheet.put("Shape", drive, start=1)
         zero = sheet.put("CastLike", sheet.put("ConstantOfShape", shape), drive, out="zero")
-        body = step_body(step, coefs, mul, write, _send if spec.spiking else _keep)
+        finish, sends = (_send, "uint8") if spec.spiking else (_keep, "number")
+        body = step_body(step, coefs, mul, write, finish, sends=sends)
         *states, out = scan(sheet, body, zero, drive, reverse=population.reverse)
     else:
         values = step_calls(sheet, step, {**coefs, "x": drive}, mul, write)

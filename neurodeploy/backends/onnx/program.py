@@ -69,6 +69,7 @@ class _Writer:
             constants=self.constants,
             functions=self.functions.values(),
             domains={PROGRAM_DOMAIN: 1},
+            numbers="int64",
             doc=f"integer program for {self.program.target.name}; input [T, B, channels]",
         )
 

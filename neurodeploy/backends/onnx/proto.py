@@ -19,11 +19,11 @@ _LIMIT = 2**31 - 1  # bytes; what one protobuf message holds
 
 @dataclass(frozen=True)
 class Value:
-    """An input or output of a model: its numpy type, and its axes by name or length."""
+    """A value: its numpy type, and its axes by name or length, None where they are not said."""
 
     name: str
     dtype: str
-    axes: tuple[str | int, ...]
+    axes: tuple[str | int | None, ...]
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,18 @@ def model(
     constants: Mapping[str, Any],
     functions: Iterable[Function],
     domains: Mapping[str, int],
+    numbers: str,
     doc: str,
 ) -> Any:
-    """Return a ModelProto; `functions` belong to the first of `domains`."""
+    """Return a ModelProto; `functions` belong to the first of `domains`.
+
+    numbers: the type that values have where nothing else is said.
+    """
     onnx = library()
     make = onnx.helper
     domain = next(iter(domains))
     graph = make.make_graph(
-        [_node(onnx, node.call, node.name, node.domain) for node in nodes],
+        [_node(onnx, numbers, node.call, node.name, node.domain) for node in nodes],
         "neurodeploy",
         [_value(onnx, value) for value in inputs],
         [_value(onnx, value) for value in outputs],
@@ -72,7 +76,7 @@ def model(
     imports = {"": OPSET, **domains}
     return make.make_model(
         graph,
-        functions=[_function(onnx, function, domain) for function in functions],
+        functions=[_function(onnx, numbers, function, domain) for function in functions],
         opset_imports=[make.make_opsetid(key, number) for key, number in imports.items()],
         ir_version=IR_VERSION,
         producer_name="neurodeploy",
@@ -108,21 +112,21 @@ def _value(onnx: Any, value: Value) -> Any:
     return onnx.helper.make_tensor_value_info(value.name, kind, value.axes)
 
 
-def _function(onnx: Any, function: Function, domain: str) -> Any:
+def _function(onnx: Any, numbers: str, function: Function, domain: str) -> Any:
     return onnx.helper.make_function(
         domain,
         function.name,
         function.inputs,
         function.outputs,
-        [_node(onnx, call) for call in function.calls],
+        [_node(onnx, numbers, call) for call in function.calls],
         [onnx.helper.make_opsetid("", OPSET)],
         doc_string=function.doc,
     )
 
 
-def _node(onnx: Any, call: Call, name: str = "", domain: str = "") -> Any:
+def _node(onnx: Any, numbers: str, call: Call, name: str = "", domain: str = "") -> Any:
     attributes = {
-        key: _body(onnx, value) if isinstance(value, Body) else value
+        key: _body(onnx, numbers, value) if isinstance(value, Body) else value
         for key, value in call.attributes.items()
     }
     return onnx.helper.make_node(
@@ -130,11 +134,16 @@ def _node(onnx: Any, call: Call, name: str = "", domain: str = "") -> Any:
     )
 
 
-def _body(onnx: Any, body: Body) -> Any:
-    """Return a subgraph; its types follow from where it is called."""
+def _body(onnx: Any, numbers: str, body: Body) -> Any:
+    """Return a subgraph over rows [B, N]."""
+    sent = numbers if body.sends == "number" else body.sends
+    kinds = [*(numbers for _ in body.outputs[:-1]), sent]
     return onnx.helper.make_graph(
-        [_node(onnx, call) for call in body.calls],
+        [_node(onnx, numbers, call) for call in body.calls],
         "step",
         [onnx.ValueInfoProto(name=name) for name in body.inputs],
-        [onnx.ValueInfoProto(name=name) for name in body.outputs],
+        [
+            _value(onnx, Value(name, kind, (None, None)))
+            for name, kind in zip(body.outputs, kinds, strict=True)
+        ],
     )

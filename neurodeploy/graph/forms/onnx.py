@@ -258,7 +258,8 @@ def _neuron_function(
     if step.states:
         shape = sheet.put("Shape", drive, start=1)
         zero = sheet.put("CastLike", sheet.put("ConstantOfShape", shape), drive, out="zero")
-        body = step_body(step, coefs, real_mul, real_write, finish)
+        sends = "bool" if spec.spiking else "number"
+        body = step_body(step, coefs, real_mul, real_write, finish, sends=sends)
         out = scan(sheet, body, zero, drive, reverse=reverse)[-1]
     else:
         values = step_calls(sheet, step, {**coefs, "x": drive}, real_mul, real_write)

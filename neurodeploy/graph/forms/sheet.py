@@ -28,11 +28,17 @@ class Call:
 
 @dataclass(frozen=True)
 class Body:
-    """The subgraph that a Scan runs once a step."""
+    """The subgraph that a Scan runs once a step.
+
+    `sends` is the type of the last output: bool, uint8, or that of the file's numbers, like the
+    other outputs. It is written, since onnxruntime before 1.24 asks for it, but says nothing that
+    the calls do not, and is not compared.
+    """
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     calls: tuple[Call, ...]
+    sends: str = field(default="number", compare=False)
 
 
 @dataclass(frozen=True)
@@ -199,11 +205,13 @@ def step_body(
     mul: Word,
     write: Word,
     finish: Callable[[Sheet, str], str] = lambda sheet, out: out,
+    *,
+    sends: str = "number",
 ) -> Body:
     """Return the Scan body of a step: (states, x) to (next states, output).
 
     coefs: values of the enclosing scope for each `k_<coefficient>`; finish turns the output into
-    what is sent, called once.
+    what is sent, called once; sends: its type, see `Body`.
     """
     sheet = Sheet("t")
     states = {f"z_{name}": f"z_{name}" for name in step.states}
@@ -212,7 +220,7 @@ def step_body(
     outputs = [sheet.put("Identity", values[value], out=f"next_{name}") for name, value in rows]
     sent = finish(sheet, values[step.out])
     outputs.append(sheet.put("Identity", sent, out="out_t"))
-    return Body((*states, "x_t"), tuple(outputs), tuple(sheet.calls))
+    return Body((*states, "x_t"), tuple(outputs), tuple(sheet.calls), sends)
 
 
 def scan(sheet: Sheet, body: Body, zero: str, sequence: str, *, reverse: bool) -> tuple[str, ...]:
