@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from neurodeploy.passes.pipeline import PASSES
 from neurodeploy.program import ir
 from neurodeploy.program.limits import core_loads
 from neurodeploy.program.memory import Footprint
@@ -33,9 +35,14 @@ def program_record(program: ir.Program) -> dict[str, Any]:
         "cores": len(loads),
         "cores_available": program.target.chip.cores,
         "calibration": program.notes.get("calibration"),
-        "verified": program.notes.get("verified", {}),
+        "verified": _in_order(program.notes.get("verified", {})),
         "layers": [_layer(program, node) for node in program],
     }
+
+
+def _in_order(verdicts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return verdicts in the order of the passes."""
+    return {name: verdicts[name] for name in PASSES if name in verdicts}
 
 
 def _layer(program: ir.Program, node: ir.ProgramNode) -> dict[str, Any]:
