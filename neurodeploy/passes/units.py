@@ -38,10 +38,13 @@ class InputFormat:
 
 
 def input_format(op: Input, seen: Range, bits: int) -> InputFormat:
-    """Choose the integers of an input: whole numbers that fit stay as they are."""
-    if op.spiking:
-        return InputFormat(0, 1, 1.0)
+    """Choose the integers of an input: spikes if all that was seen are 0 and 1.
+
+    Other whole numbers that fit stay as they are.
+    """
     top = float(max(np.abs(seen.low).max(), np.abs(seen.high).max()))
+    if op.spiking or (seen.whole and seen.low.min() >= 0 and top == 1):
+        return InputFormat(0, 1, 1.0)
     low, high = (
         (0, 2**bits - 1) if seen.low.min() >= 0 else (1 - 2 ** (bits - 1), 2 ** (bits - 1) - 1)
     )

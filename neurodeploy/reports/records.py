@@ -35,9 +35,17 @@ def program_record(program: ir.Program) -> dict[str, Any]:
         "cores": len(loads),
         "cores_available": program.target.chip.cores,
         "calibration": program.notes.get("calibration"),
+        "input": _input(program.source),
         "verified": _in_order(program.notes.get("verified", {})),
         "layers": [_layer(program, node) for node in program],
     }
+
+
+def _input(source: ir.Source) -> str:
+    """Say what the integers of the input are."""
+    if source.spiking:
+        return "spikes, 0 or 1"
+    return f"integers from {source.low} to {source.high}, each worth {source.unit:.6g}"
 
 
 def _in_order(verdicts: Mapping[str, Any]) -> dict[str, Any]:

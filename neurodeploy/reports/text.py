@@ -70,6 +70,7 @@ def program_text(program: Program) -> str:
         f" on {data['cores']} of {data['cores_available']} cores",
         f"scales from {data['calibration']};"
         f" an input is answered {data['latency_steps']} steps later",
+        f"inputs are {data['input']}",
         "",
         table(("layer", "model", "width", "synapses", "guard bits", "tau error"), rows),
     ]

@@ -125,3 +125,27 @@ def test_events_are_the_nonzero_values_of_every_edge():
 def test_energy_of_loihi_is_counts_until_a_table_is_named():
     assert target("loihi2").prices is None
     assert any("energy" in item for item in target("loihi2").not_modelled)
+
+
+@pytest.mark.parametrize(
+    ("x", "low", "high", "unit", "kind"),
+    [
+        (np.array([0, 1, 1, 0]), 0, 1, 1.0, "add"),
+        (np.array([0, 255, 7, 3]), 0, 255, 1.0, "mac"),
+        (np.array([0, -3, 7, 3]), -127, 127, 1.0, "mac"),
+        (np.array([0, 0.5, 1.0, 0.25]), 0, 255, 1 / 255, "mac"),
+        (np.array([0, -0.5, 2.0, 0.25]), -127, 127, 2 / 127, "mac"),
+        (np.array([0, 1000, 3, 2]), 0, 255, 1000 / 255, "mac"),
+    ],
+)
+def test_inputs_become_the_integers_they_already_are_where_they_can(x, low, high, unit, kind):
+    """Zeros and ones are spikes, which cost additions; whole numbers keep their unit."""
+    rng = np.random.default_rng(2)
+    graph = sdtcm(rng, inputs=1, width=3, blocks=1)
+    data = x.astype(float)[:, None, None]
+    run = simulate(compile_graph(graph, target("asic45"), calibration=data).program, data)
+    source = run.program.source
+    assert (source.low, source.high) == (low, high)
+    assert source.unit == pytest.approx(unit)
+    assert next(e for e in run.edges if e.target == "encoder").kind == kind
+    assert run.clipped_inputs == 0
