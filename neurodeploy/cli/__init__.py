@@ -37,6 +37,9 @@ class Cli(click.Group):
                 click.echo(errors_json(error))
             click.echo(str(error), err=True)
             ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("interrupted: nothing was left half-written", err=True)
+            ctx.exit(130)
         except BrokenPipeError:  # the reader of our output has gone, as in `… | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(0)
@@ -44,7 +47,7 @@ class Cli(click.Group):
 
 EXIT_CODES = (
     "Exit codes: 0 done, 1 a bug of ours, 2 usage, 3 bad or unsupported input, 4 does not fit the"
-    " target, 5 mismatch, 6 a tool or board is not available."
+    " target, 5 mismatch, 6 a tool or board is not available, 130 interrupted."
 )
 
 

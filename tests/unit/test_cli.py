@@ -479,6 +479,17 @@ def test_a_broken_pipe_is_no_error(tiny):
     assert done.stderr == ""
 
 
+def test_an_interrupt_is_no_bug_and_leaves_nothing(tiny, tmp_path, monkeypatch):
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("neurodeploy.program.io.write", stop)
+    result = run("compile", tiny / "model.pt", "--target", "asic45", "-o", tmp_path / "out")
+    assert result.exit_code == 130
+    assert "interrupted" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_bug_of_ours_shows_its_traceback(tiny, monkeypatch):
     monkeypatch.setattr("neurodeploy.api.load", lambda path: 1 / 0)
     result = run("inspect", tiny / "model.pt")
