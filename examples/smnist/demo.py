@@ -102,45 +102,47 @@ def summary(
     compared: dict[str, nd.Comparison],
     runs: dict[str, nd.Run],
 ) -> str:
-    """Return the table that a user came for."""
+    """Return the tables that a user came for."""
     first = next(iter(compared.values()))
-    lines = [
-        "",
-        f"{first.samples} test images, {first.steps} pixels each; float accuracy"
-        f" {percent(first.accuracy_float)}",
-        "",
-    ]
-    rows = []
-    for name, program in programs.items():
-        ops = operations(runs[name])
-        rows.append(
-            (
-                f"{name}, {program.numbers.weight_bits}-bit weights",
-                percent(compared[name].accuracy_integer),
-                percent(compared[name].agreement),
-                count(ops["spikes"]),
-                count(ops["synaptic_adds"]),
-                count(ops["synaptic_macs"]),
-                count(ops["dense_macs"]),
-            )
+    rows = [
+        (
+            name,
+            f"{program.numbers.weight_bits} bits",
+            percent(compared[name].accuracy_integer),
+            percent(compared[name].agreement),
+            percent(compared[name].kept),
         )
-    head = (
-        "program",
-        "accuracy",
-        "spikes as float",
-        "spikes",
-        "adds",
-        "MACs",
-        "MACs without spikes",
+        for name, program in programs.items()
+    ]
+    head = ("integers against float", "weights", "accuracy", "neuron updates agree", "spikes kept")
+    images = f"{first.samples} test images of {first.steps} pixels"
+    return "\n".join(
+        [
+            f"{images}: float accuracy {percent(first.accuracy_float)}",
+            "",
+            table(head, rows),
+            "",
+            costs(runs["asic45"]),
+        ]
     )
-    lines += [table(head, rows), "", "energy per inference, asic45"]
-    rows = []
+
+
+def costs(run: nd.Run) -> str:
+    """Return operations and energy of one inference, beside those of the network without spikes."""
+    ops = operations(run)
+    rows = [
+        ("synaptic additions", count(ops["synaptic_adds"]), "-"),
+        ("multiply-accumulates", count(ops["synaptic_macs"]), count(ops["dense_macs"])),
+        ("spikes", count(ops["spikes"]), "-"),
+    ]
+    scopes = []
     for name in ("horowitz45", "paper45"):
-        cost = energy(runs["asic45"], prices(name))
+        cost = energy(run, prices(name))
         dense = "-" if cost.dense_pj is None else joules(cost.dense_pj)
-        rows.append((name, joules(cost.total_pj), dense, cost.scope.split(";")[0]))
-    lines.append(table(("price table", "spiking", "without spikes", "scope"), rows))
-    return "\n".join(lines)
+        rows.append((f"energy, table {name}", joules(cost.total_pj), dense))
+        scopes.append(f"  {name}: {cost.scope}")
+    head = ("one inference, asic45", "spiking", "without spikes")
+    return "\n".join([table(head, rows), *scopes])
 
 
 if __name__ == "__main__":

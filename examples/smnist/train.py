@@ -47,7 +47,7 @@ class Recipe:
 
 RECIPES = {
     "pixels": Recipe("pixels", width=104, blocks=3, epochs=15),
-    "rows": Recipe("rows", width=32, blocks=1, epochs=12, theta=10.0),
+    "rows": Recipe("rows", width=48, blocks=2, epochs=20, theta=10.0),
 }
 
 

@@ -38,6 +38,12 @@ class LayerAgreement:
         """The share of neuron updates in which both spike or both do not."""
         return 1 - self.flips / self.updates if self.updates else 1.0
 
+    @property
+    def kept(self) -> float:
+        """The share of the float model's spikes that the integers have at the same step."""
+        both = (self.spikes_float + self.spikes_integer - self.flips) / 2
+        return both / self.spikes_float if self.spikes_float else 1.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Divergence:
@@ -75,6 +81,13 @@ class Comparison:
         """The share of neuron updates that agree, over all layers."""
         updates = sum(layer.updates for layer in self.layers)
         return 1 - sum(layer.flips for layer in self.layers) / updates if updates else 1.0
+
+    @property
+    def kept(self) -> float:
+        """The share of the float model's spikes that the integers have, over all layers."""
+        spikes = sum(layer.spikes_float for layer in self.layers)
+        both = sum(layer.kept * layer.spikes_float for layer in self.layers)
+        return both / spikes if spikes else 1.0
 
 
 def spiking_layers(graph: Graph, program: ir.Program) -> list[str]:

@@ -121,5 +121,9 @@ def energy_record(priced: Energy) -> dict[str, Any]:
 
 def comparison_record(found: Comparison) -> dict[str, Any]:
     """Return a comparison."""
-    layers = [{**asdict(layer), "agreement": layer.agreement} for layer in found.layers]
-    return {**asdict(found), "layers": layers, "agreement": found.agreement}
+    layers = [
+        {**asdict(layer), "agreement": layer.agreement, "kept": layer.kept}
+        for layer in found.layers
+    ]
+    total = {"agreement": found.agreement, "kept": found.kept}
+    return {**asdict(found), "layers": layers, **total}

@@ -178,6 +178,7 @@ def comparison_text(found: Comparison) -> str:
             layer["spikes_integer"],
             layer["flips"],
             percent(layer["agreement"]),
+            percent(layer["kept"]),
         )
         for layer in data["layers"]
     ]
@@ -187,7 +188,10 @@ def comparison_text(found: Comparison) -> str:
         f" integer {percent(found.accuracy_integer)};"
         f" {found.label_changes} of {found.samples} decisions differ",
         "",
-        table(("layer", "float spikes", "integer spikes", "flips", "agreement"), rows),
+        table(
+            ("layer", "float spikes", "integer spikes", "flips", "updates agree", "spikes kept"),
+            rows,
+        ),
         "",
     ]
     if found.first is None:
