@@ -9,7 +9,7 @@ demo: .venv/demo.ready lava
 	$(BIN)/python examples/smnist/demo.py
 
 test: .venv/dev.ready lava
-	$(BIN)/python -m pytest -n auto --dist loadgroup tests
+	$(BIN)/python -m pytest -n auto tests
 
 lint: .venv/dev.ready
 	$(BIN)/ruff format --check .
