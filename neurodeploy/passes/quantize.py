@@ -190,10 +190,13 @@ class _Lowering:
         if op.model.spiking:
             return bits
         for reader in self.graph.readers(name):
-            if isinstance(reader.op, Linear) and not self._is_head(reader.name):
-                gain = reader.op.weight.shape[1] * self.units.weight_max * 2**EXPONENT_MAX
-                bits = min(bits, self.numbers.message_bits)
-                bits = min(bits, self.numbers.current_bits - math.ceil(math.log2(gain)))
+            if not isinstance(reader.op, Linear) or self._is_head(reader.name):
+                continue
+            sums = reader.op.weight.shape[1] * self.units.weight_max
+            room = self.numbers.current_bits - math.ceil(math.log2(sums * 2**EXPONENT_MAX))
+            if not self.units.private(reader.name):  # the sums travel on, as a stream of their own
+                room = min(room, self.numbers.message_bits - math.ceil(math.log2(sums)))
+            bits = min(bits, self.numbers.message_bits, room)
         return bits
 
     def _append(
