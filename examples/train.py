@@ -1,0 +1,150 @@
+"""Train a network on a task, and save it.
+
+    python examples/train.py --task adding --neuron lif --length 100 --seed 0 --save out.pt
+
+The tasks are those of tasks.py, the networks those of networks.py. AdamW with one cycle of the
+learning rate, gradients clipped at norm 1; what is printed per epoch is of the training data, and
+the test data are used once, at the end.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from networks import LSTM, NETWORKS
+from tasks import KEPT, TASKS, Data, Options, Task
+from torch import Tensor
+from torch.nn import functional
+
+import neurodeploy as nd
+
+UNITS = {"class": "accuracy", "steps": "recall", "number": "squared error"}
+
+
+def tensors(task: Task, data: Data) -> tuple[Tensor, Tensor]:
+    """Return what the network reads, float32 [T, B, C], and the targets."""
+    x = np.ascontiguousarray(task.encode(data.x), np.float32)
+    return torch.from_numpy(x), torch.from_numpy(np.ascontiguousarray(data.y))
+
+
+def loss_of(task: Task, output: Tensor, y: Tensor) -> Tensor:
+    """Return the loss of an output for the targets y."""
+    if task.target == "number":
+        return functional.mse_loss(output, y)
+    return functional.cross_entropy(output.flatten(0, -2), y.flatten())
+
+
+def score_of(task: Task, output: Tensor, y: Tensor) -> float:
+    """Return the mean squared error, the accuracy, or the share of symbols that are recalled."""
+    if task.target == "number":
+        return float(functional.mse_loss(output, y))
+    right = output.argmax(-1) == y
+    return float((right[-KEPT:] if task.target == "steps" else right).double().mean())
+
+
+def batches(data: Data, size: int, generator: np.random.Generator) -> Iterator[Data]:
+    """Return the samples in random order, in batches; what does not fill one is left out."""
+    order = generator.permutation(len(data))
+    for i in range(0, len(data) - size + 1, size):
+        yield data.take(order[i : i + size])
+
+
+@torch.no_grad()
+def evaluate(task: Task, model: torch.nn.Module, data: Data, batch: int = 250) -> float:
+    """Return the score on data."""
+    model.eval()
+    total = 0.0
+    for i in range(0, len(data), batch):
+        part = data.take(slice(i, i + batch))
+        x, y = tensors(task, part)
+        total += score_of(task, model(x), y) * len(part)
+    return total / len(data)
+
+
+def train(
+    task: Task, model: torch.nn.Module, epochs: int, batch: int, rate: float, seed: int
+) -> None:
+    """Train `model` in place, and print a line for every epoch."""
+    generator = np.random.default_rng([seed, 1])
+    optimizer = torch.optim.AdamW(model.parameters(), rate, weight_decay=0.01)
+    steps = epochs * (len(task.train(0)) // batch)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, pct_start=0.15)
+    start = time.time()
+    for epoch in range(epochs):
+        model.train()
+        losses, scores = [], []
+        for part in batches(task.train(epoch), batch, generator):
+            x, y = tensors(task, part)
+            output = model(x)
+            loss = loss_of(task, output, y)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            cycle.step()
+            losses.append(float(loss.detach()))
+            scores.append(score_of(task, output.detach(), y))
+        click.echo(
+            f"epoch {epoch + 1}/{epochs} loss {np.mean(losses):.4f}"
+            f" training {UNITS[task.target]} {np.mean(scores):.4f} {time.time() - start:.0f} s"
+        )
+
+
+@click.command()
+@click.option("--task", "name", type=click.Choice(list(TASKS)), required=True)
+@click.option("--neuron", type=click.Choice(list(NETWORKS)), required=True)
+@click.option("--widths", default="64,64", show_default=True, help="Widths of the layers.")
+@click.option("--length", default=0, help="Length of adding, copy and listops, if not the usual.")
+@click.option("--samples", default=10_000, show_default=True, help="An epoch of generated data.")
+@click.option("--cue", type=click.Choice(["held", "once"]), default="held", show_default=True)
+@click.option("--epochs", default=10, show_default=True)
+@click.option("--batch", default=128, show_default=True)
+@click.option("--rate", default=5e-3, show_default=True, help="Highest learning rate.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--mnist", type=click.Path(path_type=Path), help="mnist.npz, for tasks on MNIST.")
+@click.option("--save", type=click.Path(path_type=Path), help="Checkpoint to write.")
+def main(
+    name: str,
+    neuron: str,
+    widths: str,
+    length: int,
+    samples: int,
+    cue: str,
+    epochs: int,
+    batch: int,
+    rate: float,
+    seed: int,
+    mnist: Path | None,
+    save: Path | None,
+) -> None:
+    """Train a network on a task, test it, and save it."""
+    if save and NETWORKS[neuron] is LSTM:
+        raise click.UsageError("an LSTM is a baseline, which cannot be deployed: leave out --save")
+    click.echo(shlex.join(["python", "examples/train.py", *sys.argv[1:]]))
+    torch.manual_seed(seed)
+    task = TASKS[name](Options(mnist, length, seed, (samples, 1_000), cue))
+    try:
+        first = task.train(0)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    model = NETWORKS[neuron](task, tuple(int(width) for width in widths.split(",")))
+    count = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    click.echo(f"{len(first.x)} steps, {len(first):,} samples an epoch, {count:,} parameters")
+    train(task, model, epochs, min(batch, len(first)), rate, seed)
+    score = evaluate(task, model, task.test)
+    click.echo(f"test {UNITS[task.target]} {score:.4f} of {len(task.test):,} samples")
+    if save:
+        example = torch.from_numpy(np.ascontiguousarray(task.encode(first.take(slice(64)).x)))
+        nd.save(model, save, example=example)
+        click.echo(f"wrote {save}: {save.stat().st_size:,} bytes")
+
+
+if __name__ == "__main__":
+    main()
