@@ -20,6 +20,7 @@ from neurodeploy.errors import InputError
 from neurodeploy.frontends import read_model
 from neurodeploy.graph.interpret import interpret
 from neurodeploy.graph.ir import Graph, digest
+from neurodeploy.passes.bits import Bits
 from neurodeploy.passes.pipeline import Watch, compile_graph
 from neurodeploy.passes.verify import Verdict
 from neurodeploy.program.ir import Program
@@ -76,7 +77,8 @@ def compile(
     target: Target,
     *,
     calibration: Any = None,
-    bits: int | None = None,
+    bits: Bits = None,
+    coef_bits: Bits = None,
     verify: bool = False,
     origin: str = "",
     name: str = "network",
@@ -84,8 +86,10 @@ def compile(
 ) -> Program:
     """Return the integer program of `graph` for `target`.
 
-    calibration: inputs x [T, B, C] that set the scales, else bounds do; bits: of the weights, 8 by
-    default; verify: check every pass on the calibration data (the verdicts are in
+    calibration: inputs x [T, B, C] that set the scales, else bounds do; bits: of the weights, of
+    all or by name of the Linear, {"*": 8, "blocks.0.*": 4}, by default those that tuning recorded
+    in the graph, else 8; coef_bits: likewise of the neurons' dimensionless coefficients, by default
+    all that the target has; verify: check every pass on the calibration data (the verdicts are in
     `program.notes["verified"]`); origin: what to call the data in reports; name: what to call the
     program. Raises InputError,
     FitError (all broken limits at once), MismatchError E401.
@@ -97,6 +101,7 @@ def compile(
         origin=origin,
         name=name,
         bits=bits,
+        coef_bits=coef_bits,
         verify=verify,
         watch=watch,
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from neurodeploy.cli.output import File, Folder, json_option, progress, say, to_json
+from neurodeploy.cli.output import BitsParam, File, Folder, json_option, progress, say, to_json
 
 if TYPE_CHECKING:
     from neurodeploy.frontends import Model
@@ -32,7 +32,16 @@ GOLDEN = 2  # calibration samples that become the golden vectors of a bundle
 @click.option("--target", "target_name", required=True, help="Name of a target, or a .toml file.")
 @click.option("-o", "--output", type=Folder, help="Folder to write.  [default: MODEL.TARGET]")
 @click.option("--calibrate", type=File, help="Data set (.npz with x) that sets the scales.")
-@click.option("--bits", type=click.IntRange(2, 16), help="Weight bits.  [default: 8]")
+@click.option(
+    "--bits",
+    type=BitsParam(),
+    help="Weight bits, of all or by Linear: 4, or 8,encoder=6,blocks.*=4.  [default: 8]",
+)
+@click.option(
+    "--coef-bits",
+    type=BitsParam(),
+    help="Bits of coefficients, of all or by neurons.  [default: the target's]",
+)
 @click.option("--verify", is_flag=True, help="Check every pass on the calibration data.")
 @click.option(
     "--dump-after",
@@ -47,7 +56,8 @@ def compile_command(
     target_name: str,
     output: Path | None,
     calibrate: Path | None,
-    bits: int | None,
+    bits: Any,
+    coef_bits: Any,
     verify: bool,
     dump_after: tuple[str, ...],
     dry_run: bool,
@@ -75,7 +85,13 @@ def compile_command(
             if name in dump_after:
                 dumps[name] = _text(stage)
 
-        how: dict[str, Any] = {"bits": bits, "verify": verify, "origin": origin, "watch": watch}
+        how: dict[str, Any] = {
+            "bits": bits,
+            "coef_bits": coef_bits,
+            "verify": verify,
+            "origin": origin,
+            "watch": watch,
+        }
         program = api.compile(network.graph, target, calibration=data, name=network.name, **how)
     place = None if dry_run else output or Path(f"{model.stem}.{target.name}")
     if place is not None:

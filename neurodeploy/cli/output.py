@@ -32,6 +32,22 @@ json_option = click.option(
     help="Print JSON for machines.",
 )
 
+
+class BitsParam(click.ParamType):  # type: ignore[type-arg]
+    """Bits, of all or by name: `4`, `8,encoder=6,blocks.*=4`."""
+
+    name = "BITS"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the mapping that `passes.bits.parse` makes of the text."""
+        from neurodeploy.passes.bits import parse
+
+        try:
+            return parse(value) if isinstance(value, str) else value
+        except ValueError as error:
+            self.fail(f"{error}", param, ctx)
+
+
 Folder = click.Path(path_type=Path)
 File = click.Path(path_type=Path)
 

@@ -193,6 +193,7 @@ class Graph:
     output: str
     ranges: Mapping[str, Range] = field(default_factory=dict)
     calibration: str = "none"  #: what the ranges come from
+    bits: Mapping[str, int] = field(default_factory=dict)  #: of constants, by node, where chosen
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self.nodes)

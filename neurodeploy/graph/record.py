@@ -65,6 +65,8 @@ def to_record(graph: Graph) -> tuple[Record, dict[str, Array]]:
         "ranges": ranges,
         "calibration": graph.calibration,
     }
+    if graph.bits:
+        record["bits"] = dict(graph.bits)
     return record, arrays
 
 
@@ -107,24 +109,28 @@ class _Reader:
         self.problems: list[NeurodeployError] = []
 
     def graph(self, record: Any) -> Graph:
-        head = ("format", "version", "output", "nodes", "ranges", "calibration")
+        head = ("format", "version", "output", "nodes", "ranges", "calibration", "bits")
         if not isinstance(record, dict) or record.get("format") != FORMAT:
             raise self._bad(f"not a record of format {FORMAT!r}", "")
         if record.get("version") != VERSION:
             version = record.get("version")
             raise self._bad(f"the record has version {version!r}, not {VERSION}", "")
+        record = {"bits": {}, **record}
         self._keys(record, head, "")
-        shapes = {"output": str, "calibration": str, "nodes": list, "ranges": dict}
+        shapes = {"output": str, "calibration": str, "nodes": list, "ranges": dict, "bits": dict}
         for key, kind in shapes.items():
             if not isinstance(record.get(key), kind):
                 self.problems.append(self._bad(f"{key!r} is not a {kind.__name__}", ""))
         self._stop()
+        if not all(type(bits) is int and bits > 0 for bits in record["bits"].values()):
+            self.problems.append(self._bad("'bits' are not whole numbers above 0", ""))
         nodes = [node for item in record["nodes"] for node in self._node(item)]
         ranges = {k: r for k, item in record["ranges"].items() for r in self._range(k, item)}
         for key in sorted(set(self.arrays) - self.used):
             self.problems.append(self._bad(f"array {key!r} belongs to no node", ""))
         self._stop()
-        graph = Graph(tuple(nodes), record["output"], ranges, record["calibration"])
+        more = ranges, record["calibration"], record["bits"]
+        graph = Graph(tuple(nodes), record["output"], *more)
         return rules.check(graph)
 
     def _node(self, item: Any) -> Iterator[Node]:

@@ -17,6 +17,7 @@ def text(graph: Graph, *, full: bool = False) -> str:
     notes = [f"output {graph.output}"]
     if graph.ranges:
         notes.append(f"ranges from {graph.calibration}")
+    notes += [f"{name} has {bits} bits" for name, bits in graph.bits.items()]
     return "\n".join([*rows, *notes])
 
 

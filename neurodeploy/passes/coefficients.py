@@ -1,6 +1,6 @@
 """Round a population's folded constants to the chip's integers.
 
-    dimensionless  rint(k 2^coef_frac)
+    dimensionless  rint(k 2^coef_frac); with fewer bits, rint(k 2^f) 2^(coef_frac - f)
     threshold      ceil (for >=) or floor (for >) of k / lsb: comparing integers with the rounded
                    threshold is comparing them with the exact one
     amounts        rint(k / lsb)
@@ -33,15 +33,19 @@ class Rounded:
     notes: dict[str, Any]
 
 
-def round_coefs(op: Population, lsb: Array, fixed: Fixed, where: str) -> Rounded:
-    """Round the coefficients of `op` for a state whose unit is worth `lsb` [width]."""
-    spec = op.model
+def round_coefs(op: Population, lsb: Array, fixed: Fixed, bits: int, where: str) -> Rounded:
+    """Round the coefficients of `op` for a state whose unit is worth `lsb` [width].
+
+    Dimensionless ones get `bits`, a sign and the others fractional; what the chip multiplies by
+    ends in zeros where these are fewer than its own.
+    """
+    spec, zeros = op.model, fixed.coef_frac + 1 - bits
     coefs: dict[str, Any] = {}
     problems: list[NeurodeployError] = []
     for name, value in op.coefs.items():
         kind = spec.kinds[name]
         if kind is Kind.UNIT:
-            coefs[name] = np.rint(value * 2.0**fixed.coef_frac).astype(np.int64)
+            coefs[name] = np.rint(value * 2.0 ** (bits - 1)).astype(np.int64) << zeros
             continue
         coefs[name] = _at_state_scale(value / lsb, kind, op.options)
         high = np.flatnonzero(np.abs(coefs[name]) > fixed.state_max)
@@ -62,7 +66,7 @@ def round_coefs(op: Population, lsb: Array, fixed: Fixed, where: str) -> Rounded
     after = spec.poles(spec.coefs(**{k: v / 2.0**fixed.coef_frac for k, v in coefs.items()}))
     stuck = np.flatnonzero((np.abs(after) >= 1) & (np.abs(poles) < 1))
     if stuck.size:
-        problems.append(_undamped(spec.name, stuck, len(lsb), fixed, where))
+        problems.append(_undamped(spec.name, stuck, len(lsb), bits, where))
     return Rounded(coefs, problems, _pole_notes(poles, after))
 
 
@@ -75,13 +79,13 @@ def _at_state_scale(value: Array, kind: Kind, options: Mapping[str, Any]) -> Any
     return np.clip(rounded, -limit, limit).astype(np.int64)
 
 
-def _undamped(spec: str, stuck: Any, width: int, fixed: Fixed, where: str) -> FitError:
+def _undamped(spec: str, stuck: Any, width: int, bits: int, where: str) -> FitError:
     return FitError(
         "E302",
         f"{spec}: the decay rounds to 1.0 in {stuck.size} of {width} channels"
         f" (first: channel {stuck[0]}): they would never come to rest",
         where=f'population "{where}"',
-        fix=f"a target with more than {fixed.coef_frac} fractional coefficient bits,"
+        fix=f"a target with more than {bits - 1} fractional coefficient bits (or --coef-bits),"
         " or a longer time step",
     )
 

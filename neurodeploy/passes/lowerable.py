@@ -90,6 +90,25 @@ def head(graph: Graph) -> tuple[Array | None, Array]:
     return weight, bias
 
 
+def is_head(graph: Graph, name: str) -> bool:
+    """Whether `name` is a Linear that the host applies: behind a readout, or the very last."""
+    if name in behind_readout(graph):
+        return True
+    return name == graph.output and graded_source(graph, name) is not None
+
+
+def graded_source(graph: Graph, name: str) -> str | None:
+    """Return the graded node that an output Linear reads: the host then applies the Linear."""
+    if not isinstance(graph[name].op, Linear):
+        return None
+    (source,) = graph[name].inputs
+    read = graph[source].op
+    graded = isinstance(read, Add | Linear)
+    if isinstance(read, Population):
+        graded = not read.model.spiking
+    return source if graded else None
+
+
 def _weighted(graph: Graph, reader: Node, name: str, nodes: list[Node]) -> str:
     """Put a diagonal Linear behind spikes that enter a sum or a neuron without weights."""
     op = graph[name].op

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.errors import InputError
 from neurodeploy.graph import rules
 from neurodeploy.graph.ir import Array, Graph
 from neurodeploy.passes.align_delays import AlignDelays
 from neurodeploy.passes.base import GraphPass
+from neurodeploy.passes.bits import Bits
 from neurodeploy.passes.calibrate import Calibrate
 from neurodeploy.passes.fold_amplitude import FoldAmplitude
 from neurodeploy.passes.fold_batchnorm import FoldBatchNorm
@@ -71,24 +71,19 @@ def compile_graph(
     calibration: Array | None = None,
     origin: str = "",
     name: str = "network",
-    bits: int | None = None,
+    bits: Bits = None,
+    coef_bits: Bits = None,
     verify: bool = False,
     watch: Watch = lambda name, stage: None,
 ) -> Compiled:
     """Compile `graph` for `target`; see the module's docstring.
 
-    calibration: x [T, B, C], or None for bounds. bits: weight bits, 8 (or the target's widest, if
-    that is less) by default. watch(pass name, result) is called after each pass.
+    calibration: x [T, B, C], or None for bounds. bits: weight bits, of all Linears or by name
+    (`bits.py`); what is left open are those the graph records, else 8 (or the target's widest, if
+    that is less). coef_bits: likewise, of dimensionless coefficients, by neurons. watch(pass name,
+    result) is called after each pass.
     Raises InputError (bad graph or data), FitError (all limits at once), MismatchError E401.
     """
-    widest = target.numbers.weight_bits
-    bits = min(8, widest) if bits is None else bits
-    if not 2 <= bits <= widest:
-        raise InputError(
-            "E105",
-            f"{bits}-bit weights are outside what {target.name} has",
-            fix=f"--bits between 2 and {widest}",
-        )
     rules.check(graph)
     verdicts: dict[str, Verdict] = {}
     sample = _sample(calibration)
@@ -99,7 +94,7 @@ def compile_graph(
             verdicts[step.name] = compare_graphs(graph, after, sample, step)
         graph = after
         watch(step.name, graph)
-    program = replace(Quantize(target, bits)(graph), name=name)
+    program = replace(Quantize(target, bits, coef_bits)(graph), name=name)
     watch("quantize", program)
     for late in (AlignDelays(target), Place(target)):
         program = late(program)

@@ -19,19 +19,18 @@ import numpy as np
 
 from neurodeploy.errors import NeurodeployError, together
 from neurodeploy.graph.ir import (
-    Add,
     Affine,
     Array,
     Concat,
     Graph,
     Input,
     Linear,
-    Op,
     Population,
     Reduce,
 )
+from neurodeploy.passes.bits import DEFAULT, Bits, coefficient_bits, weight_bits
 from neurodeploy.passes.coefficients import round_coefs
-from neurodeploy.passes.lowerable import Lowerable, behind_readout, head
+from neurodeploy.passes.lowerable import Lowerable, graded_source, head, is_head
 from neurodeploy.passes.units import EXPONENT_MAX, Units, input_format
 from neurodeploy.program import ir
 from neurodeploy.targets import Target
@@ -41,10 +40,14 @@ _MARGIN = 2.0  # a register holds this many times what calibration saw
 
 @dataclass(frozen=True)
 class Quantize:
-    """Lower a folded, calibrated graph to integers of `target`, with weights of `bits` bits."""
+    """Lower a folded, calibrated graph to integers of `target`.
+
+    bits: of weights, by Linear; coef_bits: of dimensionless coefficients, by neurons (`bits.py`).
+    """
 
     target: Target
-    bits: int = 8
+    bits: Bits = None
+    coef_bits: Bits = None
     name: str = "quantize"
 
     def __call__(self, graph: Graph) -> ir.Program:
@@ -53,20 +56,22 @@ class Quantize:
         Raises InputError E107 for what cannot be lowered, and FitError E302 naming every constant
         that is lost in the target's formats.
         """
-        return _Lowering(Lowerable()(graph), self.target, self.bits).program()
+        return _Lowering(Lowerable()(graph), self.target, self.bits, self.coef_bits).program()
 
 
 class _Lowering:
     """One run of the pass: nodes and problems so far."""
 
-    def __init__(self, graph: Graph, target: Target, bits: int) -> None:
+    def __init__(self, graph: Graph, target: Target, bits: Bits, coef_bits: Bits) -> None:
         self.graph = graph
         self.target = target
-        self.numbers = replace(target.numbers, weight_bits=bits)
+        chosen = weight_bits(graph, target, bits)
+        self.coef_bits = coefficient_bits(graph, target, coef_bits)
+        self.numbers = replace(target.numbers, weight_bits=max(chosen.values(), default=DEFAULT))
         op = graph.input.op
         assert isinstance(op, Input)
         format_ = input_format(op, graph.ranges[graph.input.name], self.numbers.input_bits)
-        self.units = Units(graph, format_, 2 ** (bits - 1) - 1)
+        self.units = Units(graph, format_, chosen)
         self.nodes: list[ir.ProgramNode] = [
             ir.Source(
                 name=graph.input.name,
@@ -103,14 +108,7 @@ class _Lowering:
     def _is_stream(self, name: str) -> bool:
         op = self.graph[name].op
         shapeless = isinstance(op, Input | Affine | Concat)
-        return not (shapeless or self._is_head(name) or self.units.private(name))
-
-    def _is_head(self, name: str) -> bool:
-        """Whether `name` is a Linear that the host applies: behind a readout, or the very last."""
-        op = self.graph[name].op
-        if name in behind_readout(self.graph):
-            return True
-        return name == self.graph.output and self._graded_source(op, name) is not None
+        return not (shapeless or is_head(self.graph, name) or self.units.private(name))
 
     def _edges(self, name: str, unit: Array) -> tuple[ir.Edge, ...]:
         """Return the edges that bring node `name` to a reader whose current is worth `unit`."""
@@ -129,7 +127,9 @@ class _Lowering:
         parts = self.units.parts(self.graph[name].inputs[0])
         ends = np.cumsum([self.graph.widths[part] for part in parts])[:-1]
         return tuple(
-            ir.Dense(source=part, weight=columns, exponent=exponent)
+            ir.Dense(
+                source=part, weight=columns, weight_bits=self.units.bits[name], exponent=exponent
+            )
             for part, columns in zip(parts, np.split(weight, ends, axis=1), strict=True)
         )
 
@@ -190,9 +190,9 @@ class _Lowering:
         if op.model.spiking:
             return bits
         for reader in self.graph.readers(name):
-            if not isinstance(reader.op, Linear) or self._is_head(reader.name):
+            if not isinstance(reader.op, Linear) or is_head(self.graph, reader.name):
                 continue
-            sums = reader.op.weight.shape[1] * self.units.weight_max
+            sums = reader.op.weight.shape[1] * self.units.weight_max(reader.name)
             room = self.numbers.current_bits - math.ceil(math.log2(sums * 2**EXPONENT_MAX))
             if not self.units.private(reader.name):  # the sums travel on, as a stream of their own
                 room = min(room, self.numbers.message_bits - math.ceil(math.log2(sums)))
@@ -204,7 +204,9 @@ class _Lowering:
     ) -> None:
         lsb = unit * 2.0**-shift
         state_bits = self._state_bits(name, op)
-        rounded = round_coefs(op, lsb, replace(self.numbers.fixed, state_bits=state_bits), name)
+        fixed = replace(self.numbers.fixed, state_bits=state_bits)
+        coef_bits = self.coef_bits.get(name, fixed.coef_frac + 1)
+        rounded = round_coefs(op, lsb, fixed, coef_bits, name)
         self.problems += rounded.problems
         edges = self._edges(source, unit)
         if not self.units.private(source):
@@ -224,6 +226,7 @@ class _Lowering:
                 shift=shift.astype(np.int64),
                 bias=np.rint(bias / lsb).astype(np.int64),
                 state_bits=state_bits,
+                coef_bits=coef_bits,
                 unit=op.unit * lsb,
                 reverse=op.reverse,
             )
@@ -274,22 +277,11 @@ class _Lowering:
             mean=mean,
         )
 
-    def _graded_source(self, op: Op, name: str) -> str | None:
-        """Return the graded node that an output Linear reads: the host then applies the Linear."""
-        if not isinstance(op, Linear):
-            return None
-        (source,) = self.graph[name].inputs
-        read = self.graph[source].op
-        graded = isinstance(read, Add | Linear)
-        if isinstance(read, Population):
-            graded = not read.model.spiking
-        return source if graded else None
-
     def _steps(self) -> ir.Readout:
         """Return the readout of a graph without a reduction over time: every step's values."""
         name = self.graph.output
         op = self.graph[name].op
-        source = self._graded_source(op, name)
+        source = graded_source(self.graph, name)
         if source is not None and isinstance(op, Linear):
             unit = self.units.of(source)
             none = np.zeros(len(unit))

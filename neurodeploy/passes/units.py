@@ -2,11 +2,13 @@
 
 Spikes are worth 1. The rows of a Linear in front of neurons each have their own unit, since a
 neuron's threshold can absorb any (scale invariance). The channels of a residual stream share theirs
-among all Linears that add to it, up to a power of two per Linear.
+among all Linears that add to it, up to a power of two per Linear: so Linears of different size, or
+of weights of different width, still add exactly.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -58,11 +60,15 @@ class Units:
 
     graph: Graph
     source: InputFormat
-    weight_max: int
+    bits: Mapping[str, int]  #: of the weights of every Linear
     graded: dict[str, Array] = field(default_factory=dict)  #: populations that send their membrane
     exponents: dict[str, int] = field(default_factory=dict)
     _streams: dict[str, Array] = field(default_factory=dict)
     _open: set[str] = field(default_factory=set)
+
+    def weight_max(self, name: str) -> int:
+        """Return the largest weight of Linear `name`."""
+        return int(2 ** (self.bits[name] - 1) - 1)
 
     def of(self, name: str) -> Array:
         """Return the unit of node `name`, [width]."""
@@ -116,14 +122,18 @@ class Units:
 
     def rows(self, name: str) -> Array:
         """Return the unit of each row of a private Linear in front of neurons."""
+        return _positive(self._finest(name))
+
+    def _finest(self, name: str) -> Array:
+        """Return the least unit of each row of a Linear in which its weights have their bits."""
         top = np.abs(self.weights(name)).max(axis=1, initial=0.0)
-        return _positive(top / self.weight_max)
+        return np.asarray(top / self.weight_max(name))
 
     def integers(self, name: str, unit: Array) -> Array:
         """Return the integer weights of a Linear whose rows are worth `unit`."""
         scale = unit * 2.0 ** self.exponents.get(name, 0)
         whole = np.rint(self.weights(name) / scale[:, None])
-        return np.clip(whole, -self.weight_max, self.weight_max)
+        return np.clip(whole, -self.weight_max(name), self.weight_max(name))
 
     def _group(self, name: str) -> None:
         """Choose the unit of every stream connected with `name`, and its Linears' exponents."""
@@ -140,14 +150,14 @@ class Units:
         linears += [
             i for m in members for i in self.graph[m].inputs if self.private(i) and m not in linears
         ]
-        tops = [np.abs(self.weights(i)).max(axis=1, initial=0.0) for i in linears]
+        tops = [self._finest(i) for i in linears]
         typical = [float(np.median(top[top > 0])) if np.any(top > 0) else 0.0 for top in tops]
         least = min((value for value in typical if value > 0), default=1.0)
         for linear, value in zip(linears, typical, strict=True):
             steps = round(float(np.log2(value / least))) if value > 0 else 0
             self.exponents[linear] = min(max(steps, 0), EXPONENT_MAX)
         tops = [top / 2.0 ** self.exponents[i] for top, i in zip(tops, linears, strict=True)]
-        unit = _positive(np.max(tops, axis=0) / self.weight_max)
+        unit = _positive(np.max(tops, axis=0))
         for member in members:
             self._streams[member] = unit
         self._open.difference_update(members)

@@ -30,7 +30,7 @@ from neurodeploy.program.ir import (
 )
 from neurodeploy.targets.schema import Numbers, target_from
 
-FORMAT, VERSION = "neurodeploy.program", 1
+FORMAT, VERSION = "neurodeploy.program", 2
 
 _TYPES: dict[str, Any] = {c.__name__: c for c in (Dense, Tap, Source, Stream, Population, Readout)}
 

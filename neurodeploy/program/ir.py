@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodeploy.arith import Fixed
-from neurodeploy.neurons import SPECS, NeuronSpec
+from neurodeploy.neurons import SPECS, Kind, NeuronSpec
 from neurodeploy.targets.schema import Numbers, Target
 
 Ints = npt.NDArray[Any]
@@ -31,10 +31,14 @@ Reals = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Dense:
-    """current += (weight @ source) << exponent, `delay` steps later; weight [out, in]."""
+    """current += (weight @ source) << exponent, `delay` steps later; weight [out, in].
+
+    Weights are signed integers of `weight_bits`.
+    """
 
     source: str
     weight: Ints
+    weight_bits: int
     exponent: int = 0
     delay: int = 0
 
@@ -98,6 +102,7 @@ class Population:
     bias: Ints
     state_bits: int
     unit: Reals
+    coef_bits: int | None = None  #: of each dimensionless coefficient; None: all that there are
     reverse: bool = False
     latency: int = 0  #: steps by which this node lags behind the input
 
@@ -105,6 +110,15 @@ class Population:
     def model(self) -> NeuronSpec:
         """The neuron model."""
         return SPECS[self.spec]
+
+    def constant_bits(self, numbers: Numbers) -> int:
+        """Return the bits of one neuron's coefficients, the dimensionless and the others."""
+        dimensionless = self.coef_bits or numbers.coef_frac + 1
+        widths = (
+            dimensionless if kind is Kind.UNIT else self.state_bits
+            for kind in self.model.kinds.values()
+        )
+        return sum(widths)
 
 
 ProgramNode = Source | Stream | Population
@@ -141,7 +155,7 @@ class Slice:
 class Program:
     """Nodes in execution order, a readout, and where things stand on the chip.
 
-    `numbers` are the target's, with the weight bits that were chosen.
+    `numbers` are the target's, with the most weight bits that any synapse has.
     """
 
     name: str

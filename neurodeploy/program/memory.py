@@ -43,27 +43,23 @@ class Footprint:
 def footprint(node: ProgramNode, numbers: Numbers) -> Footprint:
     """Return what one neuron of `node` takes.
 
-    Weights: `weight_bits` per Dense synapse, zeros included; a Tap keeps a sign bit. Neurons: per
-    state one register; per constant one coefficient (dimensionless) or register; the bias
+    Weights: its `weight_bits` per Dense synapse, zeros included; a Tap keeps a sign bit. Neurons:
+    per state one register; per constant one coefficient (dimensionless) or register; the bias
     register and a 5-bit shift. A Stream keeps one current.
     """
     synapses = sum(e.weight.shape[1] if isinstance(e, Dense) else 1 for e in edges(node))
     weights = sum(
-        e.weight.shape[1] * numbers.weight_bits if isinstance(e, Dense) else 1 for e in edges(node)
+        e.weight.shape[1] * e.weight_bits if isinstance(e, Dense) else 1 for e in edges(node)
     )
     if not isinstance(node, Population):
         return Footprint(
             neurons=1, synapses=synapses, weight_bits=weights, state_bits=numbers.current_bits
         )
     model = node.model
-    constants = sum(
-        numbers.coef_frac + 1 if kind.value == "unit" else node.state_bits
-        for kind in model.kinds.values()
-    )
     registers = (len(model.state._fields) + 1) * node.state_bits
     return Footprint(
         neurons=1,
         synapses=synapses,
         weight_bits=weights,
-        state_bits=registers + constants + 5,
+        state_bits=registers + node.constant_bits(numbers) + 5,
     )

@@ -89,6 +89,7 @@ def edge_count(
 ) -> EdgeCount:
     """Return the count of one edge; `updates` are the steps times samples, `width` its source's."""
     dense = isinstance(edge, Dense)
+    bits = edge.weight_bits if isinstance(edge, Dense) else 1
     fan_out = edge.weight.shape[0] if isinstance(edge, Dense) else 1
     return EdgeCount(
         source=edge.source,
@@ -96,7 +97,7 @@ def edge_count(
         kind="mac" if dense and program.graded(edge.source) else "add",
         events=events,
         fan_out=fan_out,
-        weight_bits=program.numbers.weight_bits if dense else 1,
+        weight_bits=bits,
         dense=updates * width * fan_out,
     )
 
@@ -122,10 +123,7 @@ def node_count(
     ops = dict(node.model.cost(node.options))
     if np.any(node.bias):
         ops["add"] += 1
-    numbers, kinds = program.numbers, node.model.kinds.values()
-    constants = sum(
-        numbers.coef_frac + 1 if kind.value == "unit" else node.state_bits for kind in kinds
-    )
+    constants = node.constant_bits(program.numbers)
     registers = len(node.model.state._fields) * node.state_bits
     return NodeCount(
         name=name,

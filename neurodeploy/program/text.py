@@ -39,7 +39,7 @@ def _node(node: ProgramNode) -> list[str]:
 
 
 def _edge(edge: Edge) -> list[str]:
-    kind = "dense" if isinstance(edge, Dense) else "tap"
+    kind = f"dense of {edge.weight_bits} bits" if isinstance(edge, Dense) else "tap"
     values = edge.weight if isinstance(edge, Dense) else edge.sign
     head = f"    <- {edge.source}: {kind} << {edge.exponent}, delay {edge.delay}"
     return [head, f"       {_array(values)}"]

@@ -31,6 +31,7 @@ def program_record(program: ir.Program) -> dict[str, Any]:
         "weight_kib": total.weight_bits / 8192,
         "state_kib": total.state_bits / 8192,
         "weight_bits": program.numbers.weight_bits,
+        "weight_bits_least": min(_weight_bits(program), default=program.numbers.weight_bits),
         "latency_steps": program.latency,
         "cores": len(loads),
         "cores_available": program.target.chip.cores,
@@ -39,6 +40,12 @@ def program_record(program: ir.Program) -> dict[str, Any]:
         "verified": _in_order(program.notes.get("verified", {})),
         "layers": [_layer(program, node) for node in program],
     }
+
+
+def _weight_bits(program: ir.Program) -> list[int]:
+    """Return the weight bits of every Dense edge."""
+    found = [edge for node in program for edge in ir.edges(node)]
+    return [edge.weight_bits for edge in found if isinstance(edge, ir.Dense)]
 
 
 def _input(source: ir.Source) -> str:
@@ -62,6 +69,10 @@ def _layer(program: ir.Program, node: ir.ProgramNode) -> dict[str, Any]:
         "width": node.width,
         "reads": [edge.source for edge in ir.edges(node)],
         "delays": [edge.delay for edge in ir.edges(node)],
+        "weight_bits": [
+            edge.weight_bits if isinstance(edge, ir.Dense) else None for edge in ir.edges(node)
+        ],
+        "coef_bits": node.coef_bits if isinstance(node, ir.Population) else None,
         "synapses": sum(
             int(edge.weight.size) if isinstance(edge, ir.Dense) else node.width
             for edge in ir.edges(node)

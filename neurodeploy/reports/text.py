@@ -65,7 +65,7 @@ def program_text(program: Program) -> str:
     ]
     lines = [
         f"{program.target.title}: {data['neurons']:,} neurons and stream channels,"
-        f" {data['synapses']:,} synapses of {data['weight_bits']} bits,"
+        f" {data['synapses']:,} synapses of {_bits(data)} bits,"
         f" {data['weight_kib'] + data['state_kib']:.4g} KiB"
         f" on {data['cores']} of {data['cores_available']} cores",
         f"scales from {data['calibration']};"
@@ -75,6 +75,11 @@ def program_text(program: Program) -> str:
         table(("layer", "model", "width", "synapses", "guard bits", "tau error"), rows),
     ]
     return "\n".join([*lines, *_verified(data["verified"]), *_lost(data["layers"])])
+
+
+def _bits(data: dict[str, Any]) -> str:
+    least, most = data["weight_bits_least"], data["weight_bits"]
+    return f"{most}" if least == most else f"{least} to {most}"
 
 
 def _shifts(layer: dict[str, Any]) -> str:

@@ -39,9 +39,10 @@ def source(width=3, low=-127, high=127):
     return Source(name="x", width=width, low=low, high=high, unit=0.01)
 
 
-def dense(rng, node, width, exponent=0):
-    weight = rng.integers(-128, 128, (width, node.width))
-    return Dense(source=node.name, weight=weight, exponent=exponent)
+def dense(rng, node, width, exponent=0, bits=8):
+    top = 2 ** (bits - 1)
+    weight = rng.integers(-top, top, (width, node.width))
+    return Dense(source=node.name, weight=weight, weight_bits=bits, exponent=exponent)
 
 
 def tap(rng, node, exponent=0):
@@ -152,9 +153,20 @@ def small():
     """Width 1 everywhere, and the weight that lava's mode for negative weights does not have."""
     rng = np.random.default_rng(5)
     nodes = [source(width=1)]
-    nodes.append(stream("enc", 1, Dense(source="x", weight=np.array([[-128]]))))
+    nodes.append(stream("enc", 1, Dense(source="x", weight=np.array([[-128]]), weight_bits=8)))
     nodes.append(population(rng, "prf", 1, "prf", [tap(rng, nodes[0]), tap(rng, nodes[1])]))
     nodes.append(population(rng, "li", 1, "li", [dense(rng, nodes[2], 1)]))
+    return assembled(nodes)
+
+
+def narrow():
+    """Weights of 2, 3, 5 and 7 bits, side by side."""
+    rng = np.random.default_rng(6)
+    nodes = [source(width=3)]
+    edges = [dense(rng, nodes[0], 6, exponent=4, bits=2), dense(rng, nodes[0], 6, bits=7)]
+    nodes.append(stream("enc", 6, *edges))
+    nodes.append(population(rng, "lif", 5, "lif", [dense(rng, nodes[1], 5, bits=3)]))
+    nodes.append(population(rng, "li", 2, "li", [dense(rng, nodes[2], 2, exponent=3, bits=5)]))
     return assembled(nodes)
 
 

@@ -33,6 +33,7 @@ MADE = {
     "every neuron, registers wrap": (programs.zoo(2, overflow="wrap"), STEPS, SAMPLES),
     "spikes come in": (programs.zoo(3, spiking=True), STEPS, SAMPLES),
     "stock LIF": (programs.stock(), STEPS, SAMPLES),
+    "narrow weights": (programs.narrow(), STEPS, SAMPLES),
     "one neuron, one step": (programs.small(), 1, 2),
     "one sample": (programs.small(), STEPS, 1),
 }

@@ -149,7 +149,9 @@ def test_doubled_weights_count_against_the_sum():
     rng = np.random.default_rng(0)
     wide = programs.source(width=40_000)
     weight = np.full((1, 40_000), 127)
-    program = programs.assembled([wide, programs.stream("s", 1, Dense(source="x", weight=weight))])
+    program = programs.assembled(
+        [wide, programs.stream("s", 1, Dense(source="x", weight=weight, weight_bits=8))]
+    )
     assert weight.sum() * 127 < 2**31 < 2 * weight.sum() * 127 * 2
     check(program)
     wider = programs.source(width=70_000)

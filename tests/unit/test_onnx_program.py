@@ -136,7 +136,8 @@ def everything(rng, *, source):
     c = source.width
 
     def dense(name, out, inside, top=127, **more):
-        return Dense(source=name, weight=rng.integers(-top, top + 1, (out, inside)), **more)
+        weight = rng.integers(-top, top + 1, (out, inside))
+        return Dense(source=name, weight=weight, weight_bits=16, **more)
 
     nodes = [
         source,

@@ -22,6 +22,7 @@ _INT32 = 2**31 - 1
 _ALIGN = 6  # LIF shifts currents and thresholds left by this (lava-nc 0.10.0, act_shift, vth_shift)
 _UNITY = 4096  # LIF decays by (4096 - dv) / 4096
 _REGISTER = 2**23  # LIF's u wraps, and v saturates, at this
+_WEIGHT_BITS = 8  # of Dense
 _LIF_NUMBERS = Fixed(coef_frac=12, state_bits=24, rounding="toward_zero", overflow="saturate")
 
 
@@ -109,20 +110,27 @@ def _bias(bias: Ints) -> tuple[Ints, Ints | None]:
 def edge_plan(program: Program, edge: Edge) -> dict[str, Any]:
     """Return how an edge is made: plain data, without its array.
 
-    Dense keeps even weights only in mode MIXED, so weights are doubled and their exponent is one
-    lower. Messages of 0 bits are spikes.
+    Dense in mode MIXED keeps the upper bits of numbers in [-256, 254]: weights of b bits go in
+    2**(9 - b) times larger, and their exponent is that much lower. Messages of 0 bits are spikes.
     """
     plan = {"source": edge.source, "exponent": edge.exponent, "delay": edge.delay}
     if not isinstance(edge, Dense):
         return {"kind": "tap", **plan}
+    aligned = _aligned(edge)
     return {
         "kind": "dense",
         **plan,
-        "weight_exp": edge.exponent - 1,
-        "num_weight_bits": 8,
+        "aligned": aligned,
+        "weight_exp": edge.exponent - aligned,
+        "num_weight_bits": _WEIGHT_BITS + 1 - aligned,
         "sign_mode": "MIXED",
         "num_message_bits": message_bits(program, edge.source),
     }
+
+
+def _aligned(edge: Dense) -> int:
+    """Return the zeros below the lowest bit of a weight, as Dense keeps it in mode MIXED."""
+    return max(_WEIGHT_BITS + 1 - edge.weight_bits, 1)
 
 
 def message_bits(program: Program, name: str) -> int:
@@ -201,10 +209,10 @@ def _edge_problems(edge: Edge, peak: Any, where: str) -> list[NeurodeployError]:
 
 
 def _largest_sum(edge: Edge, peak: Any) -> float:
-    """Return the largest number on the way of a current: doubled weights, then the exponent."""
+    """Return the largest number on the way of a current: aligned weights, then the exponent."""
     if isinstance(edge, Dense):
         total = float((np.abs(edge.weight).astype(np.float64) @ peak).max(initial=0.0))
-        return max(2 * total, total * 2.0**edge.exponent)
+        return max(total * 2.0 ** _aligned(edge), total * 2.0**edge.exponent)
     return float(peak.max(initial=0.0)) * 2.0**edge.exponent
 
 

@@ -96,15 +96,15 @@ def _edge(
 
 
 def _dense(edge: Mapping[str, Any], arrays: Mapping[str, Any]) -> AbstractProcess:
-    """Return lava's Dense for int8 weights.
+    """Return lava's Dense for weights of up to 8 bits.
 
-    In mode MIXED it keeps even values only, in [-256, 254]: twice the weights, with the exponent
-    one lower, are kept whole, and the halved sum is exact. Left to itself it would choose another
-    mode for weights of one sign.
+    In mode MIXED it keeps the upper bits of values in [-256, 254]: weights moved up there, with the
+    exponent lower by as much, are kept whole, and the sum moved down again is exact. Left to itself
+    it would choose another mode for weights of one sign.
     """
     return Dense(
         name=edge["name"],
-        weights=2 * arrays[edge["array"]].astype(np.int32),
+        weights=arrays[edge["array"]].astype(np.int32) << edge["aligned"],
         weight_exp=edge["weight_exp"],
         num_weight_bits=edge["num_weight_bits"],
         sign_mode=SignMode[edge["sign_mode"]],

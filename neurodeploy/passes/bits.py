@@ -1,0 +1,114 @@
+"""How many bits the constants of each node get.
+
+A choice is one number for all, or a mapping from names to numbers. Names may be shell patterns
+(`blocks.*`, `*`); where several match, the last one counts. What a choice leaves open is taken
+from the graph, where tuning and search record what they found, and else from the target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TypeAlias
+
+from neurodeploy.errors import InputError, NeurodeployError, together
+from neurodeploy.graph.ir import Graph, Linear, Population
+from neurodeploy.neurons.spec import Kind
+from neurodeploy.passes.lowerable import is_head
+from neurodeploy.targets import Target
+
+Bits: TypeAlias = "int | Mapping[str, int] | None"
+
+LEAST = 2  # a sign and one magnitude
+DEFAULT = 8  # of weights, where the target has as many
+
+
+def weight_bits(graph: Graph, target: Target, choice: Bits = None) -> dict[str, int]:
+    """Return the weight bits of every Linear of a lowerable graph that becomes synapses.
+
+    Raises InputError E105 for bits the target does not have, and for names of no such Linear.
+    """
+    names = [n.name for n in graph if isinstance(n.op, Linear) and not is_head(graph, n.name)]
+    what = _What("weights", "--bits", DEFAULT, target.numbers.weight_bits, target.name)
+    return _resolve(choice, names, graph.bits, what)
+
+
+def coefficient_bits(graph: Graph, target: Target, choice: Bits = None) -> dict[str, int]:
+    """Return the bits of the dimensionless coefficients of all neurons that have some.
+
+    Raises InputError E105 for bits the target does not have, and for names of no such neurons.
+    """
+    names = [n.name for n in graph if isinstance(n.op, Population) and _dimensionless(n.op)]
+    widest = target.numbers.coef_frac + 1
+    what = _What("coefficients", "--coef-bits", widest, widest, target.name)
+    return _resolve(choice, names, graph.bits, what)
+
+
+def _dimensionless(op: Population) -> bool:
+    return Kind.UNIT in op.model.kinds.values()
+
+
+@dataclass(frozen=True)
+class _What:
+    """What is chosen, by which option, if nothing is said, and at most on which target."""
+
+    name: str
+    option: str
+    default: int
+    widest: int
+    target: str
+
+
+def _resolve(
+    choice: Bits, names: Sequence[str], recorded: Mapping[str, int], what: _What
+) -> dict[str, int]:
+    found = {name: min(recorded.get(name, what.default), what.widest) for name in names}
+    problems: list[NeurodeployError] = []
+    for pattern, bits in _rules(choice).items():
+        fitting = [name for name in names if fnmatchcase(name, pattern)]
+        if not LEAST <= bits <= what.widest:
+            problems.append(
+                InputError(
+                    "E105",
+                    f"{bits}-bit {what.name} are outside what {what.target} has",
+                    where="" if pattern == "*" else f'"{pattern}"',
+                    fix=f"{what.option} between {LEAST} and {what.widest}",
+                )
+            )
+        if not fitting and pattern != "*":
+            problems.append(
+                InputError(
+                    "E105",
+                    f"{what.option} names {pattern!r}, which has no {what.name} on the chip",
+                    fix=f"name one of {', '.join(names) or 'none: there are none'}",
+                )
+            )
+        found |= dict.fromkeys(fitting, bits)
+    if problems:
+        raise together(problems)
+    return found
+
+
+def _rules(choice: Bits) -> Mapping[str, int]:
+    if choice is None:
+        return {}
+    return {"*": choice} if isinstance(choice, int) else choice
+
+
+def parse(text: str) -> dict[str, int]:
+    """Return the choice that a text like `8,blocks.0.linear1=4` makes.
+
+    Raises ValueError for any other text.
+    """
+    rules: dict[str, int] = {}
+    for part in text.split(","):
+        name, equals, number = part.strip().rpartition("=")
+        if bool(equals) != bool(name.strip()) or not number.strip().isdecimal():
+            raise ValueError(f"{part.strip()!r} is neither a number nor NAME=NUMBER")
+        if int(number) < LEAST:
+            raise ValueError(f"{part.strip()!r}: {LEAST} bits are the least")
+        name = name.strip() or "*"
+        rules.pop(name, None)  # the last word counts, and stands last
+        rules[name] = int(number)
+    return rules
