@@ -3,6 +3,7 @@
 from neurodeploy.nn.checkpoint import load, save
 from neurodeploy.nn.layers import BatchNorm, Readout, Scale
 from neurodeploy.nn.neurons import LI, LIF, PRF, SpatialNeuron
+from neurodeploy.nn.recompute import recompute
 from neurodeploy.nn.sdtcm import SDTCM, SDTCMBlock
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "Scale",
     "SpatialNeuron",
     "load",
+    "recompute",
     "save",
 ]

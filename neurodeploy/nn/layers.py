@@ -26,6 +26,7 @@ class BatchNorm(torch.nn.BatchNorm1d):
 
     def __init__(self, width: int, eps: float = 1e-5, momentum: float | None = 0.1) -> None:
         super().__init__(width, eps=eps, momentum=momentum)
+        self.follows = True  # not while a batch that was seen before is computed again
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the normalised input [T, B, width].
@@ -44,7 +45,8 @@ class BatchNorm(torch.nn.BatchNorm1d):
             what = "BatchNorm in training got a single value per channel"
             raise InputError("E106", what, fix="give more steps or samples, or call .eval()")
         y, mean, var = normalise(x, self.weight, self.bias, self.eps)
-        self._follow(mean, var * count / (count - 1))
+        if self.follows:
+            self._follow(mean, var * count / (count - 1))
         return y
 
     @torch.no_grad()

@@ -28,6 +28,7 @@ from torch import Tensor
 from neurodeploy.errors import InputError
 from neurodeploy.nn.layers import BatchNorm, Readout, Scale
 from neurodeploy.nn.neurons import PRF, STEEPNESS, SpatialNeuron
+from neurodeploy.nn.recompute import checked_steps, recompute
 
 NORMS = ("pre", "post", None)
 AMPLITUDES = ("sn", "tn", "both", "none")
@@ -116,8 +117,9 @@ class SDTCM(torch.nn.Module):
 
     x times `input_scale`, a Linear encoder to `width`, `blocks` blocks, one more BatchNorm if
     `norm` is "pre", the readout over time, a Linear classifier. With readout="steps" the
-    classifier runs on every step: [T, B, classes]. `block` are the arguments of `SDTCMBlock`.
-    Raises InputError E105 for a value that is not known, or without blocks.
+    classifier runs on every step: [T, B, classes]. Sequences of at least `checkpoint_steps` steps
+    train with less memory and one more forward pass (`recompute`). `block` are the arguments of
+    `SDTCMBlock`. Raises InputError E105 for a value that is not known, or without blocks.
     """
 
     def __init__(
@@ -129,9 +131,11 @@ class SDTCM(torch.nn.Module):
         *,
         readout: str = "mean",
         input_scale: float = 1.0,
+        checkpoint_steps: int | None = None,
         **block: Any,
     ) -> None:
         super().__init__()
+        self.checkpoint_steps = checked_steps(checkpoint_steps, "neurodeploy.nn.SDTCM")
         if blocks < 1:
             where, fix = "neurodeploy.nn.SDTCM", "give it at least one"
             raise InputError("E105", f"{blocks} blocks", where=where, fix=fix)
@@ -146,7 +150,7 @@ class SDTCM(torch.nn.Module):
         """Return the logits, [B, classes], or [T, B, classes] for readout="steps"."""
         u = self.encoder(self.scale(x))
         for block in self.blocks:
-            u = block(u)
+            u = recompute(block, u, self.checkpoint_steps)
         if self.norm is not None:
             u = self.norm(u)
         logits: Tensor = self.classifier(self.readout(u))
@@ -162,5 +166,6 @@ class SDTCM(torch.nn.Module):
             "classes": self.classifier.out_features,
             "readout": self.readout.kind,
             "input_scale": self.scale.gain,
+            "checkpoint_steps": self.checkpoint_steps,
             **block.config(),
         }
