@@ -136,12 +136,21 @@ def _neurons(
     state = np.zeros((len(spec.state._fields), x.shape[1], width))
     out, membrane = np.empty_like(drive), np.empty_like(drive if probe else drive[:0])
     if compiled:
-        kernel = real_kernel(spec.name, tuple(sorted(op.options.items())), probe=probe)
-        args = (np.ascontiguousarray(drive), table, state, out, membrane, op.reverse)
-        share(kernel, *args, samples=x.shape[1], work=x.size)
+        loop = _loop(op)
+        options = tuple(sorted(op.options.items()))
+        kernel = real_kernel(spec.name, options, probe=probe, recurrent=bool(loop))
+        args = (*loop, np.ascontiguousarray(drive), table, state, out, membrane, op.reverse)
+        share(kernel, *args, samples=x.shape[1], work=x.size * (width if loop else 1))
     else:
         _by_step(op, drive, table, state, out)
     return out * op.amplitude, membrane if probe and compiled else None
+
+
+def _loop(op: Neurons | Population) -> tuple[Any, ...]:
+    """Return what a kernel needs to feed the output back; nothing where it is not."""
+    if op.recurrent is None:
+        return ()
+    return np.ascontiguousarray(op.recurrent.T), float(op.amplitude)
 
 
 def _by_step(
@@ -149,6 +158,18 @@ def _by_step(
 ) -> None:
     spec, o = op.model, Real()
     coefs, z = spec.coefs(*table), spec.state(*state)
-    steps = range(len(drive))
+    steps, sent = range(len(drive)), np.zeros_like(drive[0])
     for t in reversed(steps) if op.reverse else steps:
-        out[t], z = spec.step(o, coefs, z, drive[t], op.options)
+        x = drive[t]
+        if op.recurrent is not None:
+            x = x + _fed(op.recurrent, sent)
+        out[t], z = spec.step(o, coefs, z, x, op.options)
+        sent = out[t] * op.amplitude
+
+
+def _fed(weight: Array, sent: Array) -> Array:
+    """Return weight @ sent for each sample of sent [B, width], summed in the senders' order."""
+    total = np.zeros_like(sent)
+    for column, value in zip(weight.T, sent.T, strict=True):
+        total = total + value[:, None] * column
+    return total

@@ -92,7 +92,8 @@ class Neurons(Op):
 
     The output is `amplitude` times the spikes (or times the membrane, where the model does not
     spike). `reverse`: the neurons run from the last step to the first; the output is in the
-    order of the input.
+    order of the input. `recurrent` [width, width]: the drive gains `recurrent @ y`, with y the
+    output of the step that was run before (zero at first), amplitude included.
     """
 
     spec: str
@@ -102,6 +103,7 @@ class Neurons(Op):
     bias: Array
     amplitude: float = 1.0
     reverse: bool = False
+    recurrent: Array | None = None
 
     @property
     def model(self) -> NeuronSpec:
@@ -113,7 +115,8 @@ class Neurons(Op):
 class Population(Op):
     """Neurons after folding: driven by `sign * x + bias`, on the scale of x.
 
-    `unit` [width] is the published membrane per unit of folded state.
+    `unit` [width] is the published membrane per unit of folded state. `recurrent`, on the scale
+    of x, adds to the drive as it does in `Neurons`.
     """
 
     spec: str
@@ -124,6 +127,7 @@ class Population(Op):
     unit: Array
     amplitude: float = 1.0
     reverse: bool = False
+    recurrent: Array | None = None
 
     @property
     def model(self) -> NeuronSpec:
@@ -255,7 +259,8 @@ def digest(graph: Graph) -> str:
 
 
 def _plain(node: Node) -> Any:
-    values = {item.name: _value(getattr(node.op, item.name)) for item in fields(node.op)}
+    pairs = ((item.name, getattr(node.op, item.name)) for item in fields(node.op))
+    values = {name: _value(value) for name, value in pairs if value is not None}
     return node.name, type(node.op).__name__, node.inputs, values
 
 

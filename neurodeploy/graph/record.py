@@ -3,7 +3,8 @@
     record   dict of str, int, float, bool, list and dict; JSON writes it without loss
     arrays   dict of float64 arrays; the record names them, as "node:field" or "node:field.key"
 
-Reading is strict: every key must be known, every array used, and the graph must obey its rules.
+What an operation does not have (`recurrent`) is left out. Reading is strict: every key must be
+known, every array used, and the graph must obey its rules.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ OPS: dict[str, type[Op]] = {
 }
 
 Record = dict[str, Any]
+_OPTIONAL = Array | None  # a field that is left out where it is None
 
 
 def to_record(graph: Graph) -> tuple[Record, dict[str, Array]]:
@@ -78,6 +80,7 @@ def _plain(item: Op | Range, name: str, arrays: dict[str, Array]) -> Record:
             getattr(item, field.name), hints[field.name], prefix + field.name, arrays
         )
         for field in fields(item)
+        if getattr(item, field.name) is not None
     }
 
 
@@ -170,7 +173,8 @@ class _Reader:
 
     def _fields(self, cls: type[Any], given: Mapping[str, Any], name: str) -> dict[str, Any]:
         hints = get_type_hints(cls)
-        self._keys(given, tuple(item.name for item in fields(cls)), name)
+        absent = {key for key, hint in hints.items() if hint == _OPTIONAL and key not in given}
+        self._keys(given, tuple(i.name for i in fields(cls) if i.name not in absent), name)
         return {
             key: self._read(hints[key], value, f"{name}:{key}")
             for key, value in given.items()
@@ -178,7 +182,7 @@ class _Reader:
         }
 
     def _read(self, hint: Any, value: Any, key: str) -> Any:
-        if hint == Array:
+        if hint in (Array, _OPTIONAL):
             return self._array(value, key)
         if hint == Mapping[str, Array] and isinstance(value, dict):
             return {k: self._array(v, f"{key}.{k}") for k, v in value.items()}

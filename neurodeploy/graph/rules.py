@@ -47,7 +47,8 @@ def _wiring(graph: Graph) -> Iterator[NeurodeployError]:
                     "E107",
                     f"{name!r} is read before it is computed, or does not exist",
                     where=f'node "{node.name}"',
-                    fix="loops are not supported yet; order nodes so that inputs come first",
+                    fix="order nodes so that inputs come first; the one loop there is are the"
+                    " `recurrent` weights of a layer of neurons",
                 )
         seen.add(node.name)
         low, high = _INPUTS.get(type(node.op), (1, 1))
@@ -87,10 +88,8 @@ def _node(graph: Graph, node: Node) -> Iterator[NeurodeployError]:
                 where=where,
                 fix="train again, or restore an earlier checkpoint",
             )
-        elif not isinstance(node.op, Linear) and value.shape != (graph.widths[node.name],):
-            yield InputError(
-                "E107", f"{key} has shape {value.shape}, not {(widths[0],)}", where=where
-            )
+        elif not isinstance(node.op, Linear) and value.shape != (need := _shape(key, widths)):
+            yield InputError("E107", f"{key} has shape {value.shape}, not {need}", where=where)
     for source in node.inputs:
         if isinstance(graph[source].op, Reduce) and not isinstance(node.op, (Linear, Affine)):
             yield InputError(
@@ -105,6 +104,11 @@ def _node(graph: Graph, node: Node) -> Iterator[NeurodeployError]:
         yield from _parameters(node.op, where)
     if isinstance(node.op, Population) and not np.all(np.isin(node.op.sign, (-1, 0, 1))):
         yield InputError("E107", "signs are -1, 0 or 1", where=where)
+
+
+def _shape(key: str, widths: list[int]) -> tuple[int, ...]:
+    """Return the shape of an array of a channelwise operation."""
+    return (widths[0], widths[0]) if key == "recurrent" else (widths[0],)
 
 
 def _model(op: Op, where: str) -> Iterator[NeurodeployError]:

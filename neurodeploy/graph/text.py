@@ -38,7 +38,11 @@ def _parts(name: str, op: Any, units: Mapping[str, str], full: bool) -> list[str
         return [
             f"{key} = {_value(item, full)}{_unit(units.get(key))}" for key, item in value.items()
         ]
-    if name == "width" or (name, value) in (("amplitude", 1.0), ("reverse", False)):
+    if name == "width" or (name, value) in (
+        ("amplitude", 1.0),
+        ("reverse", False),
+        ("recurrent", None),
+    ):
         return []
     return [f"{name} = {_value(value, full)}"]
 

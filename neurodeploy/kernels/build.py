@@ -8,12 +8,13 @@ kernel runs the samples `first` to `last` of its arrays, time inside, channels i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
 from neurodeploy.arith import Fixed
 from neurodeploy.kernels.cache import load
+from neurodeploy.kernels.recurrent import NONE, REALS, SPIKES
 from neurodeploy.kernels.source import drop, fixed_lines, real_lines
 from neurodeploy.neurons import SPECS, Traced
 
@@ -33,7 +34,7 @@ def _traced(name: str, options: Options) -> Traced:
     return SPECS[name].traced(dict(options))
 
 
-def _lines(lines: list[str], depth: int) -> str:
+def _lines(lines: Sequence[str], depth: int) -> str:
     return "\n".join("    " * depth + line for line in lines)
 
 
@@ -51,74 +52,87 @@ def _writes(step: Traced) -> list[str]:
 
 
 @cache
-def fixed_kernel(name: str, options: Options, fixed: Fixed) -> Kernel:
+def fixed_kernel(name: str, options: Options, fixed: Fixed, *, recurrent: bool = False) -> Kernel:
     """Return `run(current, k, left, right, bias, z, out, overflows, reverse, first, last)`.
 
     current int32 [B, T, N]; k int64 [coefs, N]; left, right (shifts to the state's scale) and
     bias int64 [N]; z int64 [states, B, N], updated; out [B, T, N], written; overflows int64 [B],
-    added to; reverse: run from the last step to the first.
+    added to; reverse: run from the last step to the first. `recurrent`, for neurons that spike:
+    arguments (weight, exponent, events) stand in front; weight int [senders, N], whose sums
+    << exponent the current gains; events int64 [B], added to.
     """
-    step = _traced(name, options)
+    step, loop = _traced(name, options), SPIKES if recurrent else NONE
     return _compiled(
         f"""{_HEAD}
 ONE = np.int64(1)
 
 
 {_JIT}
-def run(current, k, left, right, bias, z, out, overflows, reverse, first, last):
+def run({loop.args}current, k, left, right, bias, z, out, overflows, reverse, first, last):
     steps, width = current.shape[1:]
+{_lines(loop.setup, 1)}
     for b in range(first, last):
 {_lines(_rows("K", step.coefs, "k"), 2)}
 {_lines(_rows("Z", step.states, "z", ", b"), 2)}
         total = np.int64(0)
+{_lines(loop.sample, 2)}
         for i in range(steps):
             t = steps - 1 - i if reverse else i
+{_lines(loop.gather, 3)}
             row = current[b, t]
             spikes = out[b, t]
             for n in range(width):
                 over = np.int64(0)
-                wide = np.int64(row[n]) << left[n]
+                wide = (np.int64(row[n]){loop.fed}) << left[n]
                 x = {drop("wide", fixed, "right[n]")} + bias[n]
 {_lines(_reads(step), 4)}
 {_lines(fixed_lines(step, fixed), 4)}
 {_lines(_writes(step), 4)}
                 spikes[n] = {step.out}
                 total += over
+{_lines(loop.keep, 3)}
         overflows[b] += total
 """
     )
 
 
 @cache
-def real_kernel(name: str, options: Options, *, probe: bool = False) -> Kernel:
+def real_kernel(
+    name: str, options: Options, *, probe: bool = False, recurrent: bool = False
+) -> Kernel:
     """Return `run(x, k, z, out, margins, reverse, first, last)`, equal to `Real` bit for bit.
 
     x float64 [T, B, N]; k float64 [coefs, N]; z float64 [states, B, N], updated; out float64
     [T, B, N], written; margins likewise, written with `probe`: what a spike compares with its
-    threshold, or the output of a neuron that does not spike.
+    threshold, or the output of a neuron that does not spike. `recurrent`: arguments (weight,
+    amplitude) stand in front; x gains weight [senders, N], times amplitude and output.
     """
-    step = _traced(name, options)
+    step, loop = _traced(name, options), REALS if recurrent else NONE
     compared = [i.args[0] for i in step.instrs if i.op in ("ge", "gt")] or [step.out]
     note = [f"margins[t, b, n] = {compared[0]}"] if probe else []
     return _compiled(
         f"""{_HEAD}
 
 {_JIT}
-def run(inputs, k, z, out, margins, reverse, first, last):
+def run({loop.args}inputs, k, z, out, margins, reverse, first, last):
     steps, _, width = inputs.shape
+{_lines(loop.setup, 1)}
     for b in range(first, last):
 {_lines(_rows("K", step.coefs, "k"), 2)}
 {_lines(_rows("Z", step.states, "z", ", b"), 2)}
+{_lines(loop.sample, 2)}
         for i in range(steps):
             t = steps - 1 - i if reverse else i
+{_lines(loop.gather, 3)}
             row = inputs[t, b]
             spikes = out[t, b]
             for n in range(width):
-                x = row[n]
+                x = row[n]{loop.fed}
 {_lines(_reads(step), 4)}
 {_lines(real_lines(step), 4)}
 {_lines(_writes(step), 4)}
                 spikes[n] = {step.out}
 {_lines(note, 4)}
+{_lines(loop.keep, 3)}
 """
     )

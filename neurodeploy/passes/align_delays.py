@@ -6,6 +6,7 @@ On a target where a synapse takes d steps, a node lags behind the input by
 
 and an edge that would arrive early waits: delay = latency(node) - latency(source). The network then
 computes, `latency` steps later, exactly what it computes without delays. With d = 0 nothing waits.
+A recurrent edge, from a node to itself, takes one step on every target: that is what it means.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from neurodeploy.errors import FitError, NeurodeployError, together
-from neurodeploy.program.ir import Program, ProgramNode, Source
+from neurodeploy.program.ir import Program, ProgramNode, Source, edges
 from neurodeploy.targets import Target
 
 
@@ -38,10 +39,16 @@ class AlignDelays:
                 latency[node.name] = 0
                 nodes.append(node)
                 continue
-            lag = max(latency[edge.source] for edge in node.edges) + timing.synapse_delay
+            others = edges(node, recurrent=False)
+            lag = max(latency[edge.source] for edge in others) + timing.synapse_delay
             latency[node.name] = lag
-            edges = tuple(replace(e, delay=lag - latency[e.source]) for e in node.edges)
-            for edge in edges:
+            timed = tuple(
+                replace(e, delay=1 if e.source == node.name else lag - latency[e.source])
+                for e in node.edges
+            )
+            if others != node.edges and timing.synapse_delay > 1:
+                problems.append(_too_slow(node.name, self.target))
+            for edge in edges(replace(node, edges=timed), recurrent=False):
                 if edge.delay > timing.max_delay:
                     problems.append(
                         FitError(
@@ -52,7 +59,16 @@ class AlignDelays:
                             " synapse delays",
                         )
                     )
-            nodes.append(replace(node, edges=edges, latency=lag))
+            nodes.append(replace(node, edges=timed, latency=lag))
         if problems:
             raise together(problems)
         return replace(program, nodes=tuple(nodes))
+
+
+def _too_slow(name: str, target: Target) -> FitError:
+    return FitError(
+        "E301",
+        f"a recurrent synapse takes one step; synapses here take {target.timing.synapse_delay}",
+        where=f'population "{name}", target {target.name}',
+        fix="train without recurrent weights, or use a target whose synapses take at most a step",
+    )

@@ -24,12 +24,19 @@ LEAST = 2  # a sign and one magnitude
 DEFAULT = 8  # of weights, where the target has as many
 
 
+def recurrent_name(name: str) -> str:
+    """Return the name of the recurrent weights of neurons `name`."""
+    return f"{name}.recurrent"
+
+
 def weight_bits(graph: Graph, target: Target, choice: Bits = None) -> dict[str, int]:
     """Return the weight bits of every Linear of a lowerable graph that becomes synapses.
 
-    Raises InputError E105 for bits the target does not have, and for names of no such Linear.
+    Recurrent weights of neurons have the name `recurrent_name`. Raises InputError E105 for bits the
+    target does not have, and for names of no such Linear.
     """
     names = [n.name for n in graph if isinstance(n.op, Linear) and not is_head(graph, n.name)]
+    names += [recurrent_name(n.name) for n in graph if getattr(n.op, "recurrent", None) is not None]
     what = _What("weights", "--bits", DEFAULT, target.numbers.weight_bits, target.name)
     return _resolve(choice, names, graph.bits, what)
 

@@ -126,6 +126,8 @@ def sum_of(parts: list[Array]) -> Array:
 def _population(op: Population, drive: Range, steps: int) -> Range:
     spec = op.model
     top = np.maximum(np.abs(drive.low), np.abs(drive.high)) * np.abs(op.sign) + np.abs(op.bias)
+    if op.recurrent is not None:  # every sender at once; a membrane fed back is not lowered
+        top = top + np.abs(op.recurrent).sum(axis=1) * abs(op.amplitude)
     poles = spec.poles(spec.coefs(**op.coefs))
     size = np.zeros_like(top) if poles is None else np.broadcast_to(np.abs(poles), top.shape)
     with np.errstate(divide="ignore"):

@@ -6,8 +6,10 @@ and resets by homogeneity: a neuron driven by g x + b spikes like one driven by
 
     sign(g) x + b/|g|     with threshold and resets divided by |g|
 
-which is checked by running the step, not assumed. Where the neuron alone reads a Linear, the
-sign goes into its rows.
+and rows of recurrent weights too, which add to the drive behind g and so keep their sign. It is
+checked by running the step, not assumed. Where the neuron alone reads a Linear, the sign goes
+into its rows. A neuron that sends its membrane sends it |g| times smaller: an Affine behind it
+gives the factor back, for the next pass to push on.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import numpy as np
 
 from neurodeploy.arith import Real
 from neurodeploy.errors import InputError
-from neurodeploy.graph.ir import Graph, Linear, Neurons, Population
+from neurodeploy.graph.ir import Affine, Array, Graph, Linear, Neurons, Node, Population
 from neurodeploy.neurons.spec import NeuronSpec, scaled
 from neurodeploy.passes.base import GraphPass
 
@@ -37,7 +39,26 @@ class FoldDynamics(GraphPass):
             if isinstance(node.op, Neurons):
                 graph = graph.replace(node.name, folded(node.op, node.name))
                 graph = _absorb(graph, node.name)
+                if not node.op.model.spiking and np.any(_size(node.op) != 1):
+                    graph = _enlarged(graph, node.name, _size(node.op))
         return graph
+
+
+def _size(op: Neurons) -> Array:
+    return np.where(op.gain == 0, 1.0, np.abs(op.gain))
+
+
+def _enlarged(graph: Graph, name: str, factor: Array) -> Graph:
+    """Put an Affine behind node `name`, which all that read it read instead."""
+    fresh = f"{name}.enlarged"
+    nodes: list[Node] = []
+    for node in graph:
+        inputs = tuple(fresh if source == name else source for source in node.inputs)
+        nodes.append(replace(node, inputs=inputs))
+        if node.name == name:
+            nodes.append(Node(fresh, Affine(factor, np.zeros_like(factor)), (name,)))
+    output = fresh if graph.output == name else graph.output
+    return replace(graph, nodes=tuple(nodes), output=output)
 
 
 def folded(op: Neurons, where: str) -> Population:
@@ -51,7 +72,10 @@ def folded(op: Neurons, where: str) -> Population:
             f"{spec.name} is not homogeneous: its input gain cannot move into its constants",
             where=f'node "{where}"',
         )
-    size = np.where(op.gain == 0, 1.0, np.abs(op.gain))
+    size = _size(op)
+    heard = op.recurrent
+    if heard is not None:
+        heard = (heard if spec.spiking else heard * size) / size[:, None]
     coefs = scaled(spec, coefs, 1 / size)
     return Population(
         spec=op.spec,
@@ -62,6 +86,7 @@ def folded(op: Neurons, where: str) -> Population:
         unit=np.broadcast_to(spec.unit(params, op.options, np), width) * size,
         amplitude=op.amplitude,
         reverse=op.reverse,
+        recurrent=heard,
     )
 
 

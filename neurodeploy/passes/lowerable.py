@@ -125,6 +125,17 @@ def _problems(graph: Graph) -> list[NeurodeployError]:
     found: list[NeurodeployError] = []
     for node in graph:
         where = f'node "{node.name}"'
+        op = node.op
+        if isinstance(op, Population) and op.recurrent is not None and not op.model.spiking:
+            found.append(
+                InputError(
+                    "E107",
+                    f"{op.spec} feeds its membrane back: what one unit of it is worth would"
+                    " depend on itself",
+                    where=where,
+                    fix="use recurrent weights on neurons that spike",
+                )
+            )
         if isinstance(node.op, BatchNorm | Neurons):
             found.append(InputError("E107", f"{type(node.op).__name__} is not folded", where=where))
         if isinstance(node.op, Concat):

@@ -3,7 +3,8 @@
 Every node's true value is kept as `gain * node + bias`, its *pending* map. Readers absorb it:
 
     Linear      W diag(gain); its own bias b + W bias becomes pending
-    Neurons     input gain and bias (later: threshold, sign and bias)
+    Neurons     input gain and bias (later: threshold, sign and bias); recurrent weights stand
+                behind the gain and absorb the amplitude only: R (alpha s) = (R alpha) s
     Reduce      passes the gain on, and the bias too unless it sums
     Concat      concatenates the pending maps
     Add         g1 x1 + g2 x2 + ...: the rows of Linears read by nothing else take their factor; a
@@ -137,7 +138,8 @@ class _Pusher:
             source = self._settle(node.inputs[0], f"{node.name}.input")
         if not self.amplitudes:
             return self._keep(node, (source,), op)
-        made = self._keep(node, (source,), replace(op, amplitude=1.0))
+        again = None if op.recurrent is None else op.recurrent * op.amplitude
+        made = self._keep(node, (source,), replace(op, amplitude=1.0, recurrent=again))
         return replace(made, gain=made.gain * op.amplitude)
 
     def _reduce(self, node: Node, op: Reduce, p: Pending) -> Pending:

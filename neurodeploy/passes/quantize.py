@@ -28,7 +28,13 @@ from neurodeploy.graph.ir import (
     Population,
     Reduce,
 )
-from neurodeploy.passes.bits import DEFAULT, Bits, coefficient_bits, weight_bits
+from neurodeploy.passes.bits import (
+    DEFAULT,
+    Bits,
+    coefficient_bits,
+    recurrent_name,
+    weight_bits,
+)
 from neurodeploy.passes.coefficients import round_coefs
 from neurodeploy.passes.lowerable import Lowerable, graded_source, head, is_head
 from neurodeploy.passes.units import EXPONENT_MAX, Units, input_format
@@ -134,10 +140,7 @@ class _Lowering:
         )
 
     def _note_weights(self, name: str, weight: ir.Ints, unit: Array) -> None:
-        exact = self.units.weights(name)
-        size = float(np.sqrt(np.mean(exact**2)))
-        error = float(np.sqrt(np.mean((weight * unit[:, None] - exact) ** 2)))
-        self.notes[name] = {"weight_error_rms": error / size if size else 0.0}
+        self.notes[name] = {"weight_error_rms": _error_rms(weight, unit, self.units.weights(name))}
 
     def _stream(self, name: str) -> None:
         node, unit = self.graph[name], self.units.of(name)
@@ -211,15 +214,18 @@ class _Lowering:
         edges = self._edges(source, unit)
         if not self.units.private(source):
             edges = tuple(_signed(edge, op.sign) for edge in edges)
+        again = self._recurrent(name, op, unit)
         if not op.model.spiking:
             self.units.graded[name] = lsb * op.amplitude
         self.notes[name] = {"shift_min": int(shift.min()), "shift_max": int(shift.max())}
         self.notes[name] |= rounded.notes
+        for edge in again:
+            self._note_recurrent(name, op, edge.weight, unit * 2.0**edge.exponent)
         self.nodes.append(
             ir.Population(
                 name=name,
                 width=len(unit),
-                edges=edges,
+                edges=(*edges, *again),
                 spec=op.spec,
                 options=dict(op.options),
                 coefs=rounded.coefs,
@@ -231,6 +237,31 @@ class _Lowering:
                 reverse=op.reverse,
             )
         )
+
+    def _recurrent(self, name: str, op: Population, unit: Array) -> tuple[ir.Dense, ...]:
+        """Return the edge from neurons to themselves, in the unit of their current."""
+        if op.recurrent is None:
+            return ()
+        own = recurrent_name(name)
+        most = self.units.weight_max(own)
+        weight = np.clip(self.units.recurrent(name, op.recurrent, unit), -most, most)
+        edge = ir.Dense(
+            source=name,
+            weight=weight.astype(np.int64),
+            weight_bits=self.units.bits[own],
+            exponent=self.units.exponents[own],
+        )
+        return (edge,)
+
+    def _note_recurrent(self, name: str, op: Population, weight: ir.Ints, unit: Array) -> None:
+        """Say what rounding and clipping did to the recurrent weights."""
+        assert op.recurrent is not None
+        size = np.abs(np.rint(op.recurrent / unit[:, None]))
+        clipped = size > self.units.weight_max(recurrent_name(name))
+        self.notes[name] |= {
+            "recurrent_weight_error_rms": _error_rms(weight, unit, op.recurrent),
+            "recurrent_weights_clipped": int(np.count_nonzero(clipped)),
+        }
 
     def _reduce(self, name: str, op: Reduce, source: str) -> ir.Readout:
         weight, offset = head(self.graph)
@@ -290,6 +321,13 @@ class _Lowering:
         amplitude = op.amplitude if isinstance(op, Population) and op.model.spiking else 1.0
         unit = self.units.of(name) * amplitude
         return self._head(name, "steps", unit, None, offset, np.zeros(len(unit)), mean=False)
+
+
+def _error_rms(weight: ir.Ints, unit: Array, exact: Array) -> float:
+    """Return the error of integer weights whose rows are worth `unit`, relative to their size."""
+    size = float(np.sqrt(np.mean(exact**2)))
+    error = float(np.sqrt(np.mean((weight * unit[:, None] - exact) ** 2)))
+    return error / size if size else 0.0
 
 
 def _signed(edge: ir.Edge, sign: Array) -> ir.Edge:

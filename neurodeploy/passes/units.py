@@ -1,9 +1,11 @@
 """What one integer is worth, at every node of a graph that is about to be lowered.
 
 Spikes are worth 1. The rows of a Linear in front of neurons each have their own unit, since a
-neuron's threshold can absorb any (scale invariance). The channels of a residual stream share theirs
-among all Linears that add to it, up to a power of two per Linear: so Linears of different size, or
-of weights of different width, still add exactly.
+neuron's threshold can absorb any (scale invariance). Recurrent weights, which end in the same
+current, share it up to a power of two. The channels of a residual stream share theirs among all
+Linears that add to it, up to a power of two per Linear: so Linears of different size, or of weights
+of different width, still add exactly. Neurons that read a stream put their recurrent weights into
+its unit likewise.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from neurodeploy.graph.ir import (
     Range,
     Reduce,
 )
+from neurodeploy.passes.bits import recurrent_name
 
 EXPONENT_MAX = 7
 
@@ -122,12 +125,47 @@ class Units:
 
     def rows(self, name: str) -> Array:
         """Return the unit of each row of a private Linear in front of neurons."""
-        return _positive(self._finest(name))
+        tops = {name: self._finest(name)}
+        (reader,) = self.graph.readers(name)
+        if isinstance(reader.op, Population) and reader.op.recurrent is not None:
+            own = recurrent_name(reader.name)
+            top = np.abs(reader.op.recurrent).max(axis=1, initial=0.0)
+            tops[own] = top / self.weight_max(own)
+        return self._shared(tops)
 
     def _finest(self, name: str) -> Array:
         """Return the least unit of each row of a Linear in which its weights have their bits."""
         top = np.abs(self.weights(name)).max(axis=1, initial=0.0)
         return np.asarray(top / self.weight_max(name))
+
+    def recurrent(self, name: str, weight: Array, unit: Array) -> Array:
+        """Return the integer recurrent weights of neurons whose current is worth `unit`.
+
+        Before clipping to the weight register. Where the unit is that of a stream, the exponent is
+        the least that avoids clipping, if one does.
+        """
+        own = recurrent_name(name)
+        if own not in self.exponents:
+            most = float((np.abs(weight).max(axis=1, initial=0.0) / unit).max())
+            steps = np.ceil(np.log2(max(most / self.weight_max(own), 1.0)))
+            self.exponents[own] = int(min(steps, EXPONENT_MAX))
+        scale = unit * 2.0 ** self.exponents[own]
+        return np.asarray(np.rint(weight / scale[:, None]))
+
+    def _shared(self, finest: dict[str, Array]) -> Array:
+        """Return the unit of rows that end in the same sums, and note each name's exponent.
+
+        finest: by name, the least unit of each row in which its weights have their bits.
+        """
+        typical = {
+            k: float(np.median(u[u > 0])) if np.any(u > 0) else 0.0 for k, u in finest.items()
+        }
+        least = min((value for value in typical.values() if value > 0), default=1.0)
+        for name, value in typical.items():
+            steps = round(float(np.log2(value / least))) if value > 0 else 0
+            self.exponents[name] = min(max(steps, 0), EXPONENT_MAX)
+        parts = [each / 2.0 ** self.exponents[name] for name, each in finest.items()]
+        return _positive(np.max(parts, axis=0))
 
     def integers(self, name: str, unit: Array) -> Array:
         """Return the integer weights of a Linear whose rows are worth `unit`."""
@@ -150,14 +188,7 @@ class Units:
         linears += [
             i for m in members for i in self.graph[m].inputs if self.private(i) and m not in linears
         ]
-        tops = [self._finest(i) for i in linears]
-        typical = [float(np.median(top[top > 0])) if np.any(top > 0) else 0.0 for top in tops]
-        least = min((value for value in typical if value > 0), default=1.0)
-        for linear, value in zip(linears, typical, strict=True):
-            steps = round(float(np.log2(value / least))) if value > 0 else 0
-            self.exponents[linear] = min(max(steps, 0), EXPONENT_MAX)
-        tops = [top / 2.0 ** self.exponents[i] for top, i in zip(tops, linears, strict=True)]
-        unit = _positive(np.max(tops, axis=0))
+        unit = self._shared({i: self._finest(i) for i in linears})
         for member in members:
             self._streams[member] = unit
         self._open.difference_update(members)

@@ -8,6 +8,9 @@ current is the int32 sum over its edges; what it does with the current:
     Population  x = shift(current) + bias, then one `step` of its neuron model; sends spikes, or
                 its membrane where the model does not spike
 
+An edge from a population to itself is recurrent: it brings the spikes of the step before (of the
+step after, where time runs backwards; none before the first).
+
 Real numbers appear only as units, which say what an integer stands for.
 """
 
@@ -106,10 +109,23 @@ class Population:
     reverse: bool = False
     latency: int = 0  #: steps by which this node lags behind the input
 
+    def __post_init__(self) -> None:
+        own = [edge for edge in self.edges if edge.source == self.name]
+        if len(own) > 1 or not all(isinstance(edge, Dense) for edge in own):
+            raise ValueError(f"{self.name} has recurrent edges other than one Dense")
+        if own and not self.model.spiking:
+            raise ValueError(f"{self.name} feeds a membrane back to itself")
+
     @property
     def model(self) -> NeuronSpec:
         """The neuron model."""
         return SPECS[self.spec]
+
+    @property
+    def recurrent(self) -> Dense | None:
+        """The edge from the population to itself, if there is one."""
+        own = (e for e in self.edges if isinstance(e, Dense) and e.source == self.name)
+        return next(own, None)
 
     def constant_bits(self, numbers: Numbers) -> int:
         """Return the bits of one neuron's coefficients, the dimensionless and the others."""
@@ -208,6 +224,7 @@ class Program:
         return isinstance(node, Stream) or not node.model.spiking
 
 
-def edges(node: ProgramNode) -> tuple[Edge, ...]:
-    """Return the edges into a node; a Source has none."""
-    return () if isinstance(node, Source) else node.edges
+def edges(node: ProgramNode, *, recurrent: bool = True) -> tuple[Edge, ...]:
+    """Return the edges into a node, on request only those from others; a Source has none."""
+    found = () if isinstance(node, Source) else node.edges
+    return found if recurrent else tuple(edge for edge in found if edge.source != node.name)

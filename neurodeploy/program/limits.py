@@ -147,12 +147,13 @@ def current_bounds(program: Program) -> dict[str, tuple[Reals, Reals]]:
         if isinstance(node, Source):
             values[node.name] = (ones * node.low, ones * node.high)
             continue
-        parts = [_edge_bounds(edge, *values[edge.source]) for edge in node.edges]
-        low, high = np.sum([p[0] for p in parts], axis=0), np.sum([p[1] for p in parts], axis=0)
-        bounds[node.name] = values[node.name] = (low, high)
         if isinstance(node, Population):
             spiking, top = node.model.spiking, float(program.fixed(node).state_max)
             values[node.name] = (ones * 0, ones) if spiking else (-ones * top, ones * top)
+        parts = [_edge_bounds(edge, *values[edge.source]) for edge in node.edges]
+        low, high = np.sum([p[0] for p in parts], axis=0), np.sum([p[1] for p in parts], axis=0)
+        bounds[node.name] = (low, high)
+        values.setdefault(node.name, (low, high))
     return bounds
 
 

@@ -21,6 +21,7 @@ from neurodeploy.program.ir import (
     Readout,
     Reals,
     Source,
+    edges,
 )
 
 
@@ -82,7 +83,7 @@ def execute(program: Program, x: Ints) -> Execution:
         if isinstance(node, Source):
             continue
         current = sum(
-            (_current(edge, done.values[edge.source]) for edge in node.edges),
+            (_current(edge, done.values[edge.source]) for edge in edges(node, recurrent=False)),
             start=np.zeros((*x.shape[:2], node.width), np.int64),
         )
         if isinstance(node, Population):
@@ -104,10 +105,12 @@ def _neurons(program: Program, node: Population, current: Ints, done: Execution)
     coefs = spec.coefs(**node.coefs)
     zeros = np.zeros((len(spec.state._fields), *current.shape[1:]), np.int64)
     z, out = spec.state(*zeros), np.zeros_like(current)
-    steps = range(len(current))
+    steps, sent, again = range(len(current)), np.zeros_like(out[0]), node.recurrent
     for t in reversed(steps) if node.reverse else steps:
-        x = o.shift(current[t], node.shift) + node.bias
+        total = current[t] if again is None else current[t] + _current(again, sent)
+        x = o.shift(total, node.shift) + node.bias
         out[t], z = spec.step(o, coefs, z, x, node.options)
+        sent = out[t]
     done.values[node.name] = out
     done.states[node.name] = np.array(z, np.int64).reshape(zeros.shape)
     done.overflows[node.name] = o.events[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -211,8 +212,6 @@ def test_every_constant_reaches_the_integers(where):
 
 
 def _changed(graph, where):
-    from dataclasses import replace
-
     names = {
         "weight": "blocks.0.linear1",
         "bias": "encoder",
@@ -247,3 +246,17 @@ def test_a_membrane_added_to_its_own_stream_is_refused_by_name():
     with pytest.raises(InputError, match="added to the very stream that drives it") as caught:
         compile_graph(graph, target("asic45"), calibration=inputs_for(rng, graph))
     assert caught.value.where == 'node "g"'
+
+
+@pytest.mark.parametrize("last", ["n", "out"])
+def test_a_membrane_behind_a_gain_keeps_its_size(last):
+    rng = np.random.default_rng(13)
+    gain = np.array([2.0, -3.0, 0.5, 0.0])
+    nodes = [Node("input", Input(4)), Node("n", neurons(rng, "li", 4, gain=gain), ("input",))]
+    nodes += [Node("out", linear(rng, 2, 4), ("n",))] if last == "out" else []
+    graph = check(Graph(tuple(nodes), last))
+    x = inputs_for(rng, graph)
+    want = interpret(graph, x)
+    np.testing.assert_allclose(interpret(fold(graph), x), want, atol=1e-9)
+    program = compile_graph(graph, target("asic45"), calibration=x, bits=12).program
+    np.testing.assert_allclose(simulate(program, x).outputs, want, atol=0.02 * np.abs(want).max())

@@ -122,6 +122,32 @@ def zoo(seed=0, *, overflow="saturate", spiking=False):
     return assembled(nodes, numbers=replace(LOIHI.numbers, overflow=overflow))
 
 
+def recurrent(seed=0):
+    """Every model that spikes, hearing itself too; one could be lava's LIFReset but for that."""
+    rng = np.random.default_rng(seed)
+    nodes = [source(width=4)]
+    for i, (spec, options) in enumerate(every_variant()):
+        if not SPECS[spec].spiking:
+            continue
+        width, name = int(rng.choice([1, 4, 5])), f"{i}.{spec}"
+        nodes.append(
+            population(
+                rng, name, width, spec, [dense(rng, nodes[-1], width)], options=options, high=200
+            )
+        )
+        nodes[-1] = hears_itself(rng, nodes[-1], exponent=int(rng.integers(0, 3)))
+    almost = lif(rng, "lif", [dense(rng, nodes[0], 4)], 4, ">", 64 * 300)
+    nodes.append(hears_itself(rng, almost))
+    last = [dense(rng, nodes[-2], 3), dense(rng, nodes[-1], 3)]
+    nodes.append(population(rng, "out", 3, "li", last))
+    return assembled(nodes)
+
+
+def hears_itself(rng, node, exponent=0):
+    """Return the population with a recurrent edge as strong as the others."""
+    return replace(node, edges=(*node.edges, dense(rng, node, node.width, exponent=exponent)))
+
+
 def stock(seed=0):
     """Three populations that are lava's LIFReset, to the bit, and one that almost is."""
     rng = np.random.default_rng(seed)

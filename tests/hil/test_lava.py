@@ -31,6 +31,7 @@ MADE = {
     "sdtcm, post-norm": (programs.trained_like(norm="post", outer=False), STEPS, SAMPLES),
     "every neuron": (programs.zoo(0), STEPS, SAMPLES),
     "every neuron, registers wrap": (programs.zoo(2, overflow="wrap"), STEPS, SAMPLES),
+    "recurrent": (programs.recurrent(), STEPS, SAMPLES),
     "spikes come in": (programs.zoo(3, spiking=True), STEPS, SAMPLES),
     "stock LIF": (programs.stock(), STEPS, SAMPLES),
     "narrow weights": (programs.narrow(), STEPS, SAMPLES),
@@ -73,6 +74,9 @@ def test_the_programs_reach_what_they_should():
     assert done.overflows["full"] > 50
     delays = {edge.delay for node in programs.zoo(0).nodes[1:] for edge in node.edges}
     assert delays >= {1, 2, 3, 4}
+    loops = programs.recurrent()
+    done = execute(loops, programs.integers(loops, STEPS, SAMPLES))
+    assert sum(0.02 < done.values[p.name].mean() < 0.98 for p in loops.populations) >= 8
     stock = programs.stock()
     done = execute(stock, programs.integers(stock, STEPS, SAMPLES))
     assert all(0 < done.values[n].mean() < 1 for n in ("lif0", "lif1", "lif2", "soft"))
@@ -85,7 +89,9 @@ def test_lava_computes_the_program(program, steps, samples, env, tmp_path):
     assert_same(program, x, run_bundle(folder, programs.real(program, x), env=env))
 
 
-@pytest.mark.parametrize("name", ["every neuron", "stock LIF", "sdtcm, pre-norm, outer residual"])
+@pytest.mark.parametrize(
+    "name", ["every neuron", "recurrent", "stock LIF", "sdtcm, pre-norm, outer residual"]
+)
 def test_lavas_own_runtime_computes_the_program(name, env, tmp_path):
     program, _, samples = MADE[name]
     x = programs.integers(program, 10, samples)

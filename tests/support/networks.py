@@ -58,7 +58,18 @@ def params(rng, name, width, options=None):
     return values[name]
 
 
-def neurons(rng, name, width, *, amplitude=1.0, reverse=False, gain=None, bias=None, **options):
+def neurons(
+    rng,
+    name,
+    width,
+    *,
+    amplitude=1.0,
+    reverse=False,
+    gain=None,
+    bias=None,
+    recurrent=False,
+    **options,
+):
     chosen = SPECS[name].options(**options)
     return Neurons(
         spec=name,
@@ -68,6 +79,7 @@ def neurons(rng, name, width, *, amplitude=1.0, reverse=False, gain=None, bias=N
         bias=np.zeros(width) if bias is None else bias,
         amplitude=amplitude,
         reverse=reverse,
+        recurrent=rng.normal(size=(width, width)) / np.sqrt(width) if recurrent else None,
     )
 
 

@@ -64,6 +64,7 @@ def map_population(program: Program, node: Population) -> Mapped:
     reach = np.maximum(*np.abs(current_bounds(program)[node.name])).max()
     conditions = {
         f"reset is {node.options['reset']}, not hard": node.options["reset"] == "hard",
+        "it hears itself, and LIFReset can spike before a sample starts": node.recurrent is None,
         "reset is not to 0": not np.any(node.coefs["reset"]),
         "numbers are not 24-bit saturating states, 12-bit coefficients, rounded toward zero": (
             program.fixed(node) == _LIF_NUMBERS

@@ -15,7 +15,16 @@ import numpy as np
 
 from neurodeploy.backends.simulator.synapses import add_graded, add_spikes, add_tapped
 from neurodeploy.kernels import fixed_kernel, share
-from neurodeploy.program.ir import Dense, Edge, Ints, Population, Program, Source, edges
+from neurodeploy.program.ir import (
+    Dense,
+    Edge,
+    Ints,
+    Population,
+    Program,
+    ProgramNode,
+    Source,
+    edges,
+)
 from neurodeploy.program.reference import read, to_integers
 from neurodeploy.program.run import Run, edge_count, node_count
 
@@ -31,6 +40,11 @@ class _Tally:
     events: dict[tuple[str, int], int] = field(default_factory=dict)
     spikes: dict[str, int] = field(default_factory=dict)
     overflows: dict[str, int] = field(default_factory=dict)
+
+    def deliver(self, node: ProgramNode, edge: Edge, events: int) -> None:
+        """Note what arrived through an edge."""
+        key = node.name, edges(node).index(edge)
+        self.events[key] = self.events.get(key, 0) + events
 
 
 def simulate(
@@ -71,7 +85,7 @@ def simulate(
         samples=samples,
         outputs=np.concatenate([real for _, real in results], axis=axis),
         integers=np.concatenate([whole for whole, _ in results], axis=axis),
-        edges=_edge_counts(program, tally, steps * samples),
+        edges=_edge_counts(program, tally, steps, samples),
         nodes=_node_counts(program, tally, steps * samples),
         readout_macs=_readout_macs(program, steps, samples),
         clipped_inputs=clipped,
@@ -101,22 +115,22 @@ def _forward(
 ) -> dict[str, Ints]:
     """Run one chunk [B, T, C]; return the outputs of the wanted nodes, [B, T, width]."""
     samples, steps = data.shape[:2]
-    last_use = {edge.source: node.name for node in program for edge in edges(node)}
+    last_use = {e.source: node.name for node in program for e in edges(node, recurrent=False)}
     values: dict[str, Ints] = {}
     for node in program:
         if isinstance(node, Source):
             values[node.name] = data
             continue
         current = np.zeros((samples, steps, node.width), np.int32)
-        for i, edge in enumerate(node.edges):
+        for edge in edges(node, recurrent=False):
             events = _deliver(edge, values[edge.source], weights, current, program)
-            tally.events[node.name, i] = tally.events.get((node.name, i), 0) + events
+            tally.deliver(node, edge, events)
         values[node.name] = current
         if isinstance(node, Population):
-            values[node.name], state = _update(program, node, current, tally)
+            values[node.name], state = _update(program, node, current, weights, tally)
             if finals is not None:
                 finals.setdefault(node.name, []).append(state)
-        for edge in node.edges:
+        for edge in edges(node, recurrent=False):
             if last_use[edge.source] == node.name and edge.source not in wanted:
                 values.pop(edge.source, None)
     return values
@@ -138,31 +152,40 @@ def _deliver(
     return int(events.sum())
 
 
-def _update(program: Program, node: Population, current: Ints, tally: _Tally) -> tuple[Ints, Ints]:
-    spec, samples = node.model, len(current)
-    run = fixed_kernel(spec.name, tuple(sorted(node.options.items())), program.fixed(node))
+def _update(
+    program: Program, node: Population, current: Ints, weights: dict[int, Ints], tally: _Tally
+) -> tuple[Ints, Ints]:
+    spec, samples, again = node.model, len(current), node.recurrent
+    options, fixed = tuple(sorted(node.options.items())), program.fixed(node)
+    run = fixed_kernel(spec.name, options, fixed, recurrent=again is not None)
     coefs = np.array([node.coefs[name] for name in spec.coefs._fields], np.int64)
     state = np.zeros((len(spec.state._fields), samples, node.width), np.int64)
     out = np.empty(current.shape, np.uint8 if spec.spiking else np.int32)
     over = np.zeros(samples, np.int64)
     left, right = np.maximum(node.shift, 0), np.maximum(-node.shift, 0)
     wide = [a.astype(np.int64) for a in (left, right, node.bias)]
-    args = (current, coefs, *wide, state, out, over, node.reverse)
-    share(run, *args, samples=samples, work=current.size)
+    events = np.zeros(samples, np.int64)
+    loop = () if again is None else (weights[id(again)], again.exponent, events)
+    args = (*loop, current, coefs, *wide, state, out, over, node.reverse)
+    share(run, *args, samples=samples, work=current.size * (8 if loop else 1))
+    if again is not None:
+        tally.deliver(node, again, int(events.sum()))
     spikes = int(np.count_nonzero(out)) if spec.spiking else 0
     tally.spikes[node.name] = tally.spikes.get(node.name, 0) + spikes
     tally.overflows[node.name] = tally.overflows.get(node.name, 0) + int(over.sum())
     return out, state
 
 
-def _edge_counts(program: Program, tally: _Tally, updates: int) -> tuple[Any, ...]:
+def _edge_counts(program: Program, tally: _Tally, steps: int, samples: int) -> tuple[Any, ...]:
+    """Return the count of every edge; a recurrent one has nothing to bring at the first step."""
+    updates = steps * samples
     return tuple(
         edge_count(
             program,
             edge,
             node.name,
             events=tally.events[node.name, i],
-            updates=updates,
+            updates=updates - (samples if edge.source == node.name else 0),
             width=program[edge.source].width,
         )
         for node in program

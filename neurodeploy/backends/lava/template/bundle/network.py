@@ -1,7 +1,8 @@
 """Build the network of processes that the manifest describes.
 
 source      lava's RingBuffer, which plays the integer inputs
-dense       lava's Dense; with a delay above one step, a DelayLine in front of it
+dense       lava's Dense; with a delay above one step, a DelayLine in front of it; from a
+            population to itself, it closes a loop: it sends what it heard in the step before
 tap         Tap, likewise
 stream      Stream
 population  lava's LIFReset where it computes the same, else Population
@@ -25,8 +26,9 @@ from bundle.processes import DelayLine, Population, Stream, Tap
 class Network(NamedTuple):
     """Processes and their schedule.
 
-    order: every process after all that it hears; nodes: those that stand for nodes of the program,
-    by name; state: the Var that holds a population's state; ready: after how many time steps of a
+    order: every process after all that it hears, except `loops`: each of these hears the next one
+    that is no synapse, after it has sent; nodes: those that stand for nodes of the program, by
+    name; state: the Var that holds a population's state; ready: after how many time steps of a
     sample it is the final one. Samples are `steps` long and start every `period` time steps.
     """
 
@@ -34,6 +36,7 @@ class Network(NamedTuple):
     steps: int
     period: int
     order: list[AbstractProcess]
+    loops: list[AbstractProcess]
     nodes: dict[str, AbstractProcess]
     state: dict[str, Any]
     ready: dict[str, int]
@@ -48,17 +51,20 @@ def build(manifest: Mapping[str, Any], arrays: Mapping[str, Any], integers: Any)
     """Return the network that plays integers [T, B, C]."""
     steps, samples, _ = integers.shape
     period = steps + max(node["latency"] for node in manifest["nodes"])
-    net = Network(samples, steps, period, order=[], nodes={}, state={}, ready={})
+    net = Network(samples, steps, period, order=[], loops=[], nodes={}, state={}, ready={})
     lines: dict[tuple[str, int], AbstractProcess] = {}
     for node in manifest["nodes"]:
         if node["kind"] == "source":
             process = RingBuffer(data=_played(integers, net.period))
             net.order.append(process)
         else:
-            synapses = [_edge(net, lines, edge, arrays) for edge in node["edges"]]
             process = _node(net, node, arrays)
-            for synapse in synapses:
+            net.nodes[node["name"]] = process
+            for edge in node["edges"]:
+                synapse = _edge(net, lines, edge, arrays)
                 synapse.a_out.connect(process.a_in)
+                if edge["source"] == node["name"]:
+                    net.loops.append(synapse)
             net.order.append(process)
         net.nodes[node["name"]] = process
     return net
