@@ -1,14 +1,15 @@
 """How long one layer of neurons takes to train, forward and backward, in every form there is.
 
-    python benchmarks/training.py [--steps 1024 ... 32768] [--batch 4] [--width 64] [--runs 3]
+    python benchmarks/training.py [--steps 1024 ... 32768] [--batch 4] [--width 64] [--threads 1]
     python benchmarks/training.py --network --steps 784 --batch 128 --width 128
     python benchmarks/training.py --memory --steps 16384 --batch 4 --width 128
 
-The forms of one row of lengths are measured in turn, so that a busy machine slows all of them;
-medians are printed. The step loop is measured up to `--loop-steps` steps, and beyond that
-extrapolated in proportion to the steps, which flatters it: its graph grows with the steps. `same`
-is the share of outputs equal to those of the compiled scan (in float32 an FFT rounds differently,
-and a spike near its threshold may flip); forms.py says what each form is.
+The forms of one length are measured in turn, so that a busy machine slows all of them; medians
+are printed. Beside other work one thread is the fairer measure: threads that wait for one another
+wait for what else there is to do. The step loop is measured up to `--loop-steps` steps, and beyond
+that extrapolated in proportion to the steps, which flatters it: its graph grows with the steps.
+`same` is the share of outputs equal to those of the compiled scan (in float32 an FFT rounds
+differently, and a spike near its threshold may flip); forms.py says what each form is.
 
 `--network` measures a whole training step of an SD-TCM network, `--memory` what it needs at most,
 with activations kept and with blocks recomputed, each in a process of its own.
@@ -76,13 +77,12 @@ def compare(steps: int, batch: int, width: int, runs: int, loop_steps: int) -> N
         }
         times: dict[str, list[tuple[float, float]]] = {form: [] for form in candidates}
         outputs = {}
-        once(neuron.forward, size * x[:2], grad[:2])  # compiles
+        for forward, _ in candidates.values():
+            once(forward, size * x[:16], grad[:16])  # compiles
         for _ in range(runs):
             for form, (forward, count) in candidates.items():
                 forth, back, outputs[form] = once(forward, size * x[:count], grad[:count])
-                times[form].append((forth * steps / few, back * steps / few))
-                if form != LOOP:
-                    times[form][-1] = (forth, back)
+                times[form].append((forth * steps / count, back * steps / count))
         loop = sum(_median(times[LOOP]))
         for form in candidates:
             forth, back = _median(times[form])
@@ -153,6 +153,7 @@ def memory(steps: int, batch: int, width: int, runs: int) -> None:
     print(f"SDTCM(1, {width}, {BLOCKS}, 10), T {steps}, B {batch}, float32; ", end="")
     print(f"one activation [T, B, N] is {4e-6 * steps * batch * width:.0f} MB")
     sizes = [f"--steps={steps}", f"--batch={batch}", f"--width={width}", f"--runs={runs}"]
+    sizes.append(f"--threads={torch.get_num_threads()}")
     for form in ("kept", "recomputed"):
         command = [sys.executable, __file__, "--memory", f"--form={form}", *sizes]
         subprocess.run(command, check=True)
@@ -180,10 +181,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, nargs="+", default=lengths)
     for name, default in (("batch", 4), ("width", 64), ("runs", 3), ("loop-steps", 2048)):
         parser.add_argument(f"--{name}", type=int, default=default, help="default: %(default)s")
+    parser.add_argument("--threads", type=int, help="default: torch's")
     parser.add_argument("--network", action="store_true", help="a whole training step instead")
     parser.add_argument("--memory", action="store_true", help="the memory of a training step")
     parser.add_argument("--form", choices=["kept", "recomputed"], help=argparse.SUPPRESS)
     args = parser.parse_args()
+    torch.set_num_threads(args.threads or torch.get_num_threads())
     sizes = (args.batch, args.width, args.runs)
     if args.form:
         memory_of(args.form, args.steps[0], *sizes)
