@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
+import nir
 import numpy as np
+import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.euler import simulate as simulate_nir
 from support.networks import chain, inputs_for, linear, neuron_names, neurons
+from support.ort import doubles
 from support.recurrences import PUBLISHED
 
+from neurodeploy.backends.nir import graph as nir_out
+from neurodeploy.backends.onnx import graph as onnx_out
+from neurodeploy.backends.onnx import program as onnx_program
 from neurodeploy.backends.simulator import simulate
 from neurodeploy.errors import FitError, InputError
+from neurodeploy.frontends import nir as nir_in
+from neurodeploy.frontends import onnx as onnx_in
 from neurodeploy.graph.interpret import interpret, run
-from neurodeploy.graph.ir import Concat, Graph, Input, Linear, Node
+from neurodeploy.graph.ir import Concat, Graph, Input, Linear, Node, identical
 from neurodeploy.graph.rules import check
 from neurodeploy.neurons import SPECS
 from neurodeploy.passes.align_delays import AlignDelays
@@ -79,6 +89,62 @@ def test_interpretation_is_the_published_recurrence_fed_back(row, reverse):
     assert not np.array_equal(got, interpret(graph.replace("n", replace(op, recurrent=None)), x))
     if SPECS[row[0]].spiking:
         assert 0.05 < np.mean(got != 0) < 0.95
+
+
+@doubles
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("row", VARIANTS, ids=label)
+def test_onnx_hears_itself_in_onnxruntime(row, reverse, tmp_path):
+    graph, x = layer(row, reverse=reverse)
+    for made in (graph, fold(graph)):
+        onnx_out.write(made, tmp_path / "g.onnx", "float64")
+        assert identical(onnx_in.read(tmp_path / "g.onnx"), made)
+        session = onnxruntime.InferenceSession(tmp_path / "g.onnx")
+        (got,) = session.run(["output"], {"input": x})
+        np.testing.assert_allclose(got, interpret(made, x), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("row", SPIKING, ids=label)
+def test_the_integer_program_in_onnxruntime_is_the_reference(row, tmp_path):
+    rng = np.random.default_rng(2)
+    reverse = bool(rng.random() < 0.5)
+    graph = rings(rng, [(row[0], {**row[1], "reverse": reverse}), ("lif", {})], width=4)
+    x = inputs_for(rng, graph, steps=20)
+    program = compile_graph(graph, target("asic45"), calibration=x).program
+    onnx_program.write(program, tmp_path / "p.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "p.onnx")
+    names = [output.name for output in session.get_outputs()]
+    got = dict(zip(names, session.run(names, {"input": x}), strict=True))
+    done = execute(program, to_integers(program.source, x)[0])
+    for node in program.populations:
+        kind = "spikes" if node.model.spiking else "membrane"
+        np.testing.assert_array_equal(got[f"{node.name}/{kind}"], done.values[node.name])
+        for i, state in enumerate(node.model.state._fields):
+            final = got[f"{node.name}/final_{state}"]
+            np.testing.assert_array_equal(final, done.states[node.name][i])
+
+
+@pytest.mark.parametrize("row", VARIANTS, ids=label)
+def test_nir_is_lossless_or_refused(row, tmp_path):
+    graph, x = layer(row)
+    form = nir_out.exported_form(graph)
+    if not SPECS[row[0]].state._fields:
+        with pytest.raises(InputError, match="has no state: its loop would have no step before"):
+            nir_out.write(form, tmp_path / "g.nir")
+        return
+    nir_out.write(form, tmp_path / "g.nir")
+    assert identical(nir_in.read(tmp_path / "g.nir"), form)
+    found = simulate_nir(nir.read(tmp_path / "g.nir"), x)["output"]
+    np.testing.assert_allclose(found, interpret(form, x), rtol=1e-9, atol=1e-9)
+
+
+def test_nir_has_no_spike_before_the_first_step():
+    graph, _ = layer(("lif", SPECS["lif"].options()))
+    folded = fold(graph)
+    op = folded["n"].op
+    coefs = {**op.coefs, "threshold": -op.coefs["threshold"]}
+    with pytest.raises(InputError, match="channels with a loop fire at rest"):
+        nir_out.write(folded.replace("n", replace(op, coefs=coefs)), Path("never.nir"))
 
 
 @pytest.mark.parametrize("reverse", [False, True])

@@ -1,7 +1,8 @@
 """A small simulator of stock NIR graphs, independent of neurodeploy: synchronous Euler steps.
 
-Within a loop every primitive sees what the loop's integrators held before the step; everything else
-sees the values of the same step. All states are zero at first; a step lasts `dt` seconds.
+Within a loop every primitive sees what the loop's integrators held before the step, or, of those
+that spike, the spikes of the step before; everything else sees the values of the same step. All
+states are zero at first; a step lasts `dt` seconds.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import nir
 import numpy as np
 
-INTEGRATORS = (nir.LI, nir.I, nir.LIF, nir.IF)
+SPIKING = (nir.LIF, nir.IF)
+INTEGRATORS = (nir.LI, nir.I, *SPIKING)
 
 
 def simulate(graph, x, dt=1e-4):
@@ -17,12 +19,20 @@ def simulate(graph, x, dt=1e-4):
     nodes, reads = {}, {}
     _flatten(graph, "", nodes, reads)
     groups = _groups(nodes, reads)
-    held = {name: 0.0 for name, node in nodes.items() if isinstance(node, INTEGRATORS)}
+    held, fired = (
+        {
+            name: np.zeros((*x.shape[1:-1], _width(node)))
+            for name, node in nodes.items()
+            if isinstance(node, kinds)
+        }
+        for kinds in (INTEGRATORS, SPIKING)
+    )
     outputs = {name: [] for name in nodes}
     for row in x:
         now = {}
         for group in groups:
-            _step(group, nodes, reads, now, held, row, dt)
+            _step(group, nodes, reads, now, held, fired, row, dt)
+        fired |= {name: now[name] for name in fired}
         for name, value in now.items():
             outputs[name].append(np.broadcast_to(value, (*row.shape[:-1], _width(nodes[name]))))
     return {name: np.array(value) for name, value in outputs.items()}
@@ -74,12 +84,14 @@ def _groups(nodes, reads):
     return groups
 
 
-def _step(group, nodes, reads, now, held, row, dt):
+def _step(group, nodes, reads, now, held, fired, row, dt):
     loop = set(group) if len(group) > 1 or group[0] in reads[group[0]] else set()
     before = {}
 
     def old(name):
         """The value of a node of the loop before this step."""
+        if isinstance(nodes[name], SPIKING):
+            return fired[name]
         if isinstance(nodes[name], INTEGRATORS):
             return held[name]
         if name not in before:
@@ -108,7 +120,7 @@ def _integrate(node, name, held, drive, dt):
     else:
         v = v + dt / node.tau * (node.v_leak - v + node.r * drive)
     held[name] = v
-    if isinstance(node, nir.LIF | nir.IF):
+    if isinstance(node, SPIKING):
         spikes = v > node.v_threshold
         held[name] = np.where(spikes, node.v_reset, v)
         return spikes * 1.0

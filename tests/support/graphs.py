@@ -86,8 +86,15 @@ class _Maker:
             bias=self.numbers(n) if rng.random() < 0.5 else np.zeros(n),
             amplitude=float(rng.choice([1.0, 1.0, -0.75, 1.5])),
             reverse=bool(rng.random() < 0.3),
+            recurrent=self.recurrent(name, n) if rng.random() < 0.3 else None,
         )
         return self.add(op, source, width=n)
+
+    def recurrent(self, name, n):
+        """Weights for what every format can feed back."""
+        spec = SPECS[name]
+        lasting = spec.state._fields and (spec.spiking or not self.lowerable)
+        return self.numbers(n, n) if lasting else None
 
     def block(self, source):
         """Neurons behind a Linear, added to the stream; both directions at times."""

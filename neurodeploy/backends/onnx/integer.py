@@ -2,21 +2,31 @@
 
     run(current [T, B, N], shift [N], bias [N], coefficients [N] ...) -> output, final states
 
+and, behind the coefficients, `recurrent` [N, N], one row per sender, its exponent multiplied in.
+
 All values are int64. `x >> f` is written (x - (x & (2^f - 1))) / 2^f, since BitShift takes unsigned
 numbers only; integer Div truncates, which is rounding toward zero.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from neurodeploy.arith import Fixed
-from neurodeploy.graph.forms.onnx import neuron_name
-from neurodeploy.graph.forms.sheet import Function, Sheet, Word, scan, step_body, step_calls
+from neurodeploy.graph.forms.onnx import Kind, neuron_name
+from neurodeploy.graph.forms.sheet import (
+    Echo,
+    Function,
+    Sheet,
+    Word,
+    scan,
+    step_body,
+    step_calls,
+)
 from neurodeploy.program.ir import Population
 
-_UINT8 = 2  # onnx.TensorProto.UINT8
+_UINT8, _INT64 = 2, 7  # onnx.TensorProto
 
 
 def function(population: Population, fixed: Fixed) -> Function:
@@ -28,19 +38,23 @@ def function(population: Population, fixed: Fixed) -> Function:
     step, sheet = spec.traced(options), Sheet()
     coefs = {f"k_{name}": name for name in spec.coefs._fields}
     mul, write = _words(sheet, fixed)
-    drive = _drive(sheet, fixed)
-    if step.states:
-        shape = sheet.put("Shape", drive, start=1)
-        zero = sheet.put("CastLike", sheet.put("ConstantOfShape", shape), drive, out="zero")
+    heard = population.recurrent is not None
+    drive = _scale(sheet, fixed)
+    sequence = "current" if heard else drive(sheet, "current", "drive")
+    if step.states or heard:
+        shape = sheet.put("Shape", sequence, start=1)
+        zero = sheet.put("CastLike", sheet.put("ConstantOfShape", shape), sequence, out="zero")
         finish, sends = (_send, "uint8") if spec.spiking else (_keep, "number")
-        body = step_body(step, coefs, mul, write, finish, sends=sends)
-        *states, out = scan(sheet, body, zero, drive, reverse=population.reverse)
+        echo = _echo(drive) if heard else None
+        body = step_body(step, coefs, mul, write, finish, sends=sends, echo=echo)
+        *states, out = scan(sheet, body, zero, sequence, reverse=population.reverse)
+        states = states[: len(step.states)]
     else:
-        values = step_calls(sheet, step, {**coefs, "x": drive}, mul, write)
+        values = step_calls(sheet, step, {**coefs, "x": sequence}, mul, write)
         out, states = (_send if spec.spiking else _keep)(sheet, values[step.out]), []
     return Function(
         name=name_of(population, fixed),
-        inputs=("current", "shift", "bias", *spec.coefs._fields),
+        inputs=("current", "shift", "bias", *spec.coefs._fields, *(["recurrent"] if heard else [])),
         outputs=(out, *states),
         calls=tuple(sheet.calls),
         doc=f"{spec.source}; {_describe(fixed)}",
@@ -49,8 +63,8 @@ def function(population: Population, fixed: Fixed) -> Function:
 
 def name_of(population: Population, fixed: Fixed) -> str:
     """Return the name of the function of a population's neurons, with the width of its states."""
-    options, reverse = population.options, population.reverse
-    name = neuron_name(population.spec, options, folded=False, reverse=reverse)
+    kind = Kind(population.reverse, population.recurrent is not None)
+    name = neuron_name(population.spec, population.options, kind, folded=False)
     return f"{name}_int{fixed.state_bits}"
 
 
@@ -73,15 +87,32 @@ def _number(sheet: Sheet, value: int) -> str:
     return sheet.put("Constant", value_int=value)
 
 
-def _drive(sheet: Sheet, fixed: Fixed) -> str:
-    """Append `current * 2**shift + bias`, rounded where the shift is negative."""
+def _scale(sheet: Sheet, fixed: Fixed) -> Callable[[Sheet, str, str], str]:
+    """Return how `current * 2**shift + bias` is appended, rounded where the shift is negative.
+
+    The function takes a sheet, the current and the name of the result.
+    """
     two, zero = _number(sheet, 2), _number(sheet, 0)
     left = sheet.put("Pow", two, sheet.put("Max", "shift", zero))
     right = sheet.put("Pow", two, sheet.put("Max", sheet.put("Neg", "shift"), zero), out="divisor")
     mask = sheet.put("Sub", right, _number(sheet, 1))
     half = sheet.put("Div", right, two)
-    wide = sheet.put("Mul", "current", left)
-    return sheet.put("Add", _drop(sheet, fixed, wide, right, mask, half), "bias", out="drive")
+
+    def run(at: Sheet, current: str, out: str) -> str:
+        wide = at.put("Mul", current, left)
+        return at.put("Add", _drop(at, fixed, wide, right, mask, half), "bias", out=out)
+
+    return run
+
+
+def _echo(drive: Callable[[Sheet, str, str], str]) -> Echo:
+    """Return how a step hears the spikes before, in the current."""
+
+    def hear(sheet: Sheet, current: str, sent: str) -> str:
+        fed = sheet.put("MatMul", sent, "recurrent")
+        return drive(sheet, sheet.put("Add", current, fed), "")
+
+    return Echo(hear, lambda sheet, out: sheet.put("Cast", out, to=_INT64))
 
 
 def _drop(sheet: Sheet, fixed: Fixed, value: str, divisor: str, mask: str, half: str) -> str:

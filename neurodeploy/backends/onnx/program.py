@@ -23,7 +23,16 @@ from neurodeploy.backends.onnx.integer import function, name_of
 from neurodeploy.backends.onnx.proto import Node, Value, model, save
 from neurodeploy.graph.forms.onnx import PROGRAM_DOMAIN
 from neurodeploy.graph.forms.sheet import Call, Function
-from neurodeploy.program.ir import Dense, Edge, Ints, Population, Program, Source, Stream
+from neurodeploy.program.ir import (
+    Dense,
+    Edge,
+    Ints,
+    Population,
+    Program,
+    Source,
+    Stream,
+    edges,
+)
 
 _DOUBLE, _INT64 = 11, 7  # onnx.TensorProto
 
@@ -115,9 +124,10 @@ class _Writer:
     def _current(self, node: Stream | Population) -> str:
         """Append the sum over a node's edges; return its name."""
         total = ""
-        for i, edge in enumerate(node.edges):
+        others = edges(node, recurrent=False)
+        for i, edge in enumerate(others):
             part = self._edge(f"{node.name}/{i}", edge)
-            last = i == len(node.edges) - 1
+            last = i == len(others) - 1
             out = f"{node.name}/current" if last else f"{node.name}/{i}/sum"
             total = self._put("Add", total, part, out=out) if total else part
         return total
@@ -147,6 +157,8 @@ class _Writer:
     def _population(self, node: Population) -> None:
         current = self._current(node)
         own: Mapping[str, Ints] = {"shift": node.shift, "bias": node.bias, **node.coefs}
+        if node.recurrent is not None:
+            own = {**own, "recurrent": node.recurrent.weight.T << node.recurrent.exponent}
         inputs = [self._integers(f"{node.name}/{key}", value) for key, value in own.items()]
         fixed = self.program.fixed(node)
         run = name_of(node, fixed)

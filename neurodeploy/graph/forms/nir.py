@@ -15,6 +15,9 @@ A NIR file describes differential equations without a step length. Here it is re
     Add       Scale by 1, read by fan-in             Concat  the same, behind one Linear per part
     Reduce    sum: I;  mean, last: a node that passes on, for the reader to reduce over time
 
+Recurrent weights are a Linear from the output to what the drive enters: a loop, whose integrators
+see the spikes of the step before. A threshold without an integrator has no step before.
+
 A decay of 1 makes an I of an LI, and an IF of a LIF. NIR fires where v > threshold; a model that
 fires at >= has the next smaller threshold, which is the same. The numbers of a Linear are its
 primitive's; every other constant of the graph stands in the metadata, from which the primitives
@@ -49,6 +52,8 @@ from neurodeploy.neurons.spec import GE
 
 STEP_S = 1e-4
 OWNER = "neurodeploy"  #: the key of all metadata written here
+Coefs = Mapping[str, Array]
+Options = Mapping[str, Any]
 ABOUT = (
     "Euler steps of dt seconds, synchronous within loops, all states zero at first;"
     " see neurodeploy/graph/forms/nir.py"
@@ -230,11 +235,26 @@ def _neurons(op: Neurons | Population, width: int, metadata: Mapping[str, Any]) 
         coefs, gain = spec.coefs(**op.coefs), op.sign
     drive = _drive(builder, gain, op.bias)
     values = {k: np.array(np.broadcast_to(v, width)) for k, v in coefs._asdict().items()}
-    return _closed(builder, _MODELS[op.spec](builder, values, op.options, drive), width, metadata)
+    output = _MODELS[op.spec](builder, values, op.options, drive)
+    if op.recurrent is not None:
+        _feed_back(builder, op, values, drive, output)
+    return _closed(builder, output, width, metadata)
 
 
-Coefs = Mapping[str, Array]
-Options = Mapping[str, Any]
+def _feed_back(
+    builder: Builder, op: Neurons | Population, coefs: Coefs, drive: str, output: str
+) -> None:
+    """Add recurrent weights from `output` to whatever reads `drive`."""
+    assert op.recurrent is not None
+    part = builder.parts[output]
+    if not op.model.state._fields:
+        what = f"{op.spec} has no state: its loop would have no step before"
+        raise InputError("E108", what, fix="export .onnx")
+    if isinstance(part, Part) and part.type == "Threshold":
+        _silent_at_rest(op.spec, coefs["threshold"])
+    targets = [target for source, target in builder.edges if source == drive]
+    weight = builder.add("recurrent", Part("Linear", {"weight": op.recurrent}), output)
+    builder.edges += [(weight, target) for target in targets]
 
 
 def _leaky(builder: Builder, name: str, decay: Array, *sources: str) -> str:
@@ -276,16 +296,16 @@ def _lif(builder: Builder, coefs: Coefs, options: Options, drive: str) -> str:
     v = _leaky(builder, "v", coefs["beta"], drive)
     spikes = _threshold(builder, coefs, options, v)
     if options["reset"] == "soft":
-        _silent_at_rest(coefs["threshold"])
+        _silent_at_rest("lif", coefs["threshold"])
         reset = builder.add("reset", _scale(-coefs["beta"] * coefs["reset"]), spikes)
         builder.edges.append((reset, v))
     return spikes
 
 
-def _silent_at_rest(threshold: Array) -> None:
-    """Refuse what a membrane at rest reaches: the loop would reset before the first step."""
+def _silent_at_rest(spec: str, threshold: Array) -> None:
+    """Refuse what a membrane at rest reaches: a loop would bring a spike before the first step."""
     if np.any(threshold <= 0):
-        what = f"lif: {np.count_nonzero(threshold <= 0)} channels with soft reset fire at rest"
+        what = f"{spec}: {np.count_nonzero(threshold <= 0)} channels with a loop fire at rest"
         raise InputError("E108", what, fix="export .onnx")
 
 

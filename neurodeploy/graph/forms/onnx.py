@@ -18,12 +18,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 from neurodeploy.errors import InputError
 from neurodeploy.graph.forms.sheet import (
+    Echo,
     Function,
     Sheet,
     fold_calls,
@@ -101,16 +103,26 @@ def function_name(op: Op) -> str:
         return f"Reduce_{op.kind}"
     if isinstance(op, Neurons | Population):
         folded = isinstance(op, Population)
-        return neuron_name(op.spec, op.options, folded=folded, reverse=op.reverse)
+        kind = Kind(reverse=op.reverse, recurrent=op.recurrent is not None)
+        return neuron_name(op.spec, op.options, kind, folded=folded)
     return type(op).__name__
 
 
-def neuron_name(spec: str, options: Mapping[str, Any], *, folded: bool, reverse: bool) -> str:
-    """Return the name of the function of a neuron model: its name, options and direction."""
+@dataclass(frozen=True)
+class Kind:
+    """How a layer of neurons runs: against time or not, hearing itself or not."""
+
+    reverse: bool = False
+    recurrent: bool = False
+
+
+def neuron_name(spec: str, options: Mapping[str, Any], kind: Kind, *, folded: bool) -> str:
+    """Return the name of the function of a neuron model: its name, options and kind of layer."""
     parts = [spec, *(["folded"] if folded else [])]
     for key in SPECS[spec].choices:
         parts += [key, _WORDS.get(options[key], str(options[key]))]
-    return "_".join([*parts, *(["reverse"] if reverse else [])])
+    parts += ["reverse"] if kind.reverse else []
+    return "_".join([*parts, *(["recurrent"] if kind.recurrent else [])])
 
 
 def form_of(op: Op) -> Form | None:
@@ -141,8 +153,9 @@ def forms() -> dict[str, Form]:
     ]
     for spec in SPECS.values():
         for options in spec.variants():
-            for reverse in (False, True):
-                found += [make(spec, options, reverse=reverse) for make in (_trained, _folded)]
+            for reverse, recurrent in product((False, True), repeat=2):
+                kind = Kind(reverse, recurrent)
+                found += [make(spec, options, kind) for make in (_trained, _folded)]
     return {form.function.name: form for form in found}
 
 
@@ -192,17 +205,17 @@ _BODIES = {
 }
 
 
-def _trained(spec: NeuronSpec, options: Mapping[str, Any], *, reverse: bool) -> Form:
+def _trained(spec: NeuronSpec, options: Mapping[str, Any], kind: Kind) -> Form:
     sheet = Sheet()
     drive = _drive(sheet, "input_gain")
     coefs = fold_calls(sheet, spec, options, "x")
     fields = [(name, "params", name) for name in spec.params._fields]
     parameters = (("input_gain", "gain", None), ("input_bias", "bias", None), *fields)
-    function = _neuron_function(sheet, spec, options, coefs, drive, reverse=reverse)
-    return _neuron_form(Neurons, function, spec, options, parameters, reverse=reverse)
+    function = _neuron_function(sheet, spec, options, coefs, drive, kind)
+    return _neuron_form(Neurons, function, spec, options, parameters, kind)
 
 
-def _folded(spec: NeuronSpec, options: Mapping[str, Any], *, reverse: bool) -> Form:
+def _folded(spec: NeuronSpec, options: Mapping[str, Any], kind: Kind) -> Form:
     sheet = Sheet()
     drive = _drive(sheet, "input_sign")
     coefs = {f"k_{name}": name for name in spec.coefs._fields}
@@ -211,8 +224,8 @@ def _folded(spec: NeuronSpec, options: Mapping[str, Any], *, reverse: bool) -> F
         *(("input_sign", "sign", None), ("input_bias", "bias", None)),
         *(*fields, ("unit", "unit", None)),
     )
-    function = _neuron_function(sheet, spec, options, coefs, drive, reverse=reverse)
-    return _neuron_form(Population, function, spec, options, parameters, reverse=reverse)
+    function = _neuron_function(sheet, spec, options, coefs, drive, kind)
+    return _neuron_form(Population, function, spec, options, parameters, kind)
 
 
 def _drive(sheet: Sheet, gain: str) -> str:
@@ -225,14 +238,15 @@ def _neuron_form(
     spec: NeuronSpec,
     options: Mapping[str, Any],
     parameters: tuple[tuple[str, str, str | None], ...],
-    *,
-    reverse: bool,
+    kind: Kind,
 ) -> Form:
     parameters = (*parameters, ("amplitude", "amplitude", None))
-    name = neuron_name(spec.name, options, folded=op is Population, reverse=reverse)
+    if kind.recurrent:
+        parameters = (*parameters, ("recurrent", "recurrent", None))
+    name = neuron_name(spec.name, options, kind, folded=op is Population)
     inputs = ("x", *(row[0] for row in parameters))
     function = Function(name, inputs, ("y",), tuple(calls.calls), spec.source)
-    settings = {"spec": spec.name, "options": options, "reverse": reverse}
+    settings = {"spec": spec.name, "options": options, "reverse": kind.reverse}
     return Form(op, settings, parameters, function)
 
 
@@ -242,8 +256,7 @@ def _neuron_function(
     options: Mapping[str, Any],
     coefs: Mapping[str, str],
     drive: str,
-    *,
-    reverse: bool,
+    kind: Kind,
 ) -> Sheet:
     """Append what turns `drive` [T, B, N] into the output `y`: the step, over time if it has state.
 
@@ -255,12 +268,13 @@ def _neuron_function(
     def finish(inner: Sheet, out: str) -> str:
         return out if spec.spiking else inner.put("Mul", out, "amplitude")
 
-    if step.states:
+    if step.states or kind.recurrent:
         shape = sheet.put("Shape", drive, start=1)
         zero = sheet.put("CastLike", sheet.put("ConstantOfShape", shape), drive, out="zero")
         sends = "bool" if spec.spiking else "number"
-        body = step_body(step, coefs, real_mul, real_write, finish, sends=sends)
-        out = scan(sheet, body, zero, drive, reverse=reverse)[-1]
+        echo = _echo(sheet, spec) if kind.recurrent else None
+        body = step_body(step, coefs, real_mul, real_write, finish, sends=sends, echo=echo)
+        out = scan(sheet, body, zero, drive, reverse=kind.reverse)[-1]
     else:
         values = step_calls(sheet, step, {**coefs, "x": drive}, real_mul, real_write)
         out = finish(sheet, values[step.out])
@@ -269,3 +283,17 @@ def _neuron_function(
     else:
         sheet.put("Identity", out, out="y")
     return sheet
+
+
+def _echo(outer: Sheet, spec: NeuronSpec) -> Echo:
+    """Return how a step hears the output before, times the recurrent weights."""
+    weight = outer.put("Transpose", "recurrent", perm=(1, 0))
+    none = outer.number(0.0, "zero")
+
+    def hear(sheet: Sheet, x: str, sent: str) -> str:
+        return sheet.put("Sum", x, sheet.put("MatMul", sent, weight))
+
+    def keep(sheet: Sheet, out: str) -> str:
+        return sheet.put("Where", out, "amplitude", none) if spec.spiking else out
+
+    return Echo(hear, keep)

@@ -199,6 +199,17 @@ def step_calls(
     return values
 
 
+@dataclass(frozen=True)
+class Echo:
+    """How a body hears what it sent in the step before, as one more state, `sent`.
+
+    hear(sheet, x_t, sent) gives the x of the step; keep(sheet, output) what is heard in the next.
+    """
+
+    hear: Callable[[Sheet, str, str], str]
+    keep: Callable[[Sheet, str], str]
+
+
 def step_body(
     step: Traced,
     coefs: Mapping[str, str],
@@ -207,20 +218,26 @@ def step_body(
     finish: Callable[[Sheet, str], str] = lambda sheet, out: out,
     *,
     sends: str = "number",
+    echo: Echo | None = None,
 ) -> Body:
     """Return the Scan body of a step: (states, x) to (next states, output).
 
     coefs: values of the enclosing scope for each `k_<coefficient>`; finish turns the output into
-    what is sent, called once; sends: its type, see `Body`.
+    what is sent, called once; sends: its type, see `Body`; echo: for neurons that hear themselves.
     """
     sheet = Sheet("t")
     states = {f"z_{name}": f"z_{name}" for name in step.states}
-    values = step_calls(sheet, step, {**coefs, **states, "x": "x_t"}, mul, write)
+    x = "x_t" if echo is None else echo.hear(sheet, "x_t", "sent")
+    values = step_calls(sheet, step, {**coefs, **states, "x": x}, mul, write)
     rows = zip(step.states, step.next_states, strict=True)
     outputs = [sheet.put("Identity", values[value], out=f"next_{name}") for name, value in rows]
     sent = finish(sheet, values[step.out])
+    inputs = (*states, "x_t")
+    if echo is not None:
+        inputs = (*states, "sent", "x_t")
+        outputs.append(sheet.put("Identity", echo.keep(sheet, sent), out="next_sent"))
     outputs.append(sheet.put("Identity", sent, out="out_t"))
-    return Body((*states, "x_t"), tuple(outputs), tuple(sheet.calls), sends)
+    return Body(inputs, tuple(outputs), tuple(sheet.calls), sends)
 
 
 def scan(sheet: Sheet, body: Body, zero: str, sequence: str, *, reverse: bool) -> tuple[str, ...]:
