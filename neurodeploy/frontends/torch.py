@@ -237,8 +237,11 @@ def _batchnorm(module: nn.BatchNorm) -> BatchNorm:
 
 
 def _neurons(module: Neuron, kind: torch.dtype) -> Neurons:
-    """Return the neurons with constants in the precision of the network's parameters."""
-    width = module.width
+    """Return the neurons with constants in the precision of the network's parameters.
+
+    The bias of recurrent weights is one of the neurons: it is there from the first step.
+    """
+    width, heard = module.width, module.recurrent
 
     def exact(value: Any) -> Any:
         return vector(_array(torch.as_tensor(value).to(kind)), width)
@@ -248,9 +251,10 @@ def _neurons(module: Neuron, kind: torch.dtype) -> Neurons:
         options=dict(module.options),
         params={name: exact(value) for name, value in module.params()._asdict().items()},
         gain=np.ones(width),
-        bias=np.zeros(width),
+        bias=np.zeros(width) if heard is None or heard.bias is None else _array(heard.bias),
         amplitude=float(module.alpha().detach().to(kind)),
         reverse=module.reverse,
+        recurrent=None if heard is None else _array(heard.weight),
     )
 
 

@@ -3,7 +3,8 @@
 A step is the same for every sample and channel, so a batch [T, B, N] is run as T rows of B x N
 independent *lanes*. A block of lanes goes through all steps before the next block starts: its
 states and constants stay in the nearest cache, and rows are read and written in order. Of the
-states only every `STRIDE`-th is kept; the backward pass steps forward again from there.
+states only every `STRIDE`-th is kept; the backward pass steps forward again from there. Where
+neurons hear themselves, a block is some whole samples (`recurrent.py`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from functools import cache
 from typing import Any
 
 from neurodeploy.kernels.cache import load
+from neurodeploy.kernels.recurrent import ANSWERED, HEARD, Loop
 from neurodeploy.kernels.source import adjoint_lines, real_lines
 from neurodeploy.kernels.surrogates import HALF_PI, SURROGATES
 from neurodeploy.neurons import SPECS, Traced
@@ -24,6 +26,7 @@ Kernel = Callable[..., None]
 
 STRIDE = 16  # steps from one kept state to the next
 BLOCK = 2048  # lanes that run together
+_LANES = Loop(setup=("block = BLOCK",))
 EXTRA = ("unit", "amplitude")  # rows of `k` after the coefficients of the step
 
 
@@ -34,7 +37,12 @@ def pitch(lanes: int) -> int:
 
 @cache
 def train_kernels(
-    name: str, options: tuple[tuple[str, Any], ...], surrogate: str, dtype: str
+    name: str,
+    options: tuple[tuple[str, Any], ...],
+    surrogate: str,
+    dtype: str,
+    *,
+    recurrent: bool = False,
 ) -> tuple[Kernel, Kernel]:
     """Return `forward` and `backward` over arrays of `dtype` ("float32" or "float64").
 
@@ -48,6 +56,11 @@ def train_kernels(
     turned into that of the initial one; g_inputs [T, L], written; g_k, like k, added to.
 
     The rows of k, z, saved, g_z and g_k may be longer than L, as `pitch` advises.
+
+    `recurrent`: `first` and `last` are samples, of N lanes each. In front of the arguments of
+    `forward` stand (weight [senders, N], offset [N], drive [T, L], written): what the step was
+    driven by, and what `backward` takes as its inputs; in front of those of `backward`, weight
+    [receivers, N].
     """
     step = SPECS[name].traced(dict(options))
     module = load(
@@ -55,6 +68,7 @@ def train_kernels(
 from numba import njit
 
 kind = np.{dtype}
+BLOCK = {BLOCK}
 ZERO = kind(0)
 HALF_PI = kind({HALF_PI!r})
 
@@ -64,10 +78,10 @@ HALF_PI = kind({HALF_PI!r})
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-{_forward(step)}
+{_forward(step, HEARD if recurrent else _LANES)}
 
 @njit(cache=True, nogil=True, error_model="numpy")
-{_backward(step)}"""
+{_backward(step, ANSWERED if recurrent else _LANES)}"""
     )
     return module.forward, module.backward
 
@@ -78,13 +92,14 @@ def _body(step: Traced) -> list[str]:
     return [*lines, *(f"z_{n} = Z_{n}[n]" for n in step.states), *real_lines(step)]
 
 
-def _forward(step: Traced) -> str:
+def _forward(step: Traced, loop: Loop) -> str:
     """Return the source of the forward kernel."""
     coefs, states = (*step.coefs, *EXTRA), step.states
-    return f"""def forward(inputs, k, z, out, saved, reverse, first, last):
+    return f"""def forward({loop.args}inputs, k, z, out, saved, reverse, first, last):
     steps = inputs.shape[0]
-    for lane in range(first, last, {BLOCK}):
-        stop = min(lane + {BLOCK}, last)
+{_at(1, loop.setup)}
+    for lane in range(first, last, block):
+        stop = min(lane + block, last)
 {_at(2, _rows("K", coefs, "k", "lane:stop"))}
 {_at(2, _rows("Z", states, "z", "lane:stop"))}
         for i in range(steps):
@@ -94,25 +109,29 @@ def _forward(step: Traced) -> str:
             if i % {STRIDE} == 0:
                 part = i // {STRIDE}
 {_at(4, [f"saved[{i}, part, lane:stop] = Z_{n}" for i, n in enumerate(states)])}
+{_at(3, loop.gather)}
             for n in range(stop - lane):
-                x = x_row[n]
+                x = x_row[n]{loop.fed}
+{_at(4, loop.keep)}
 {_at(4, _body(step))}
 {_at(4, [f"Z_{n}[n] = {v}" for n, v in zip(states, step.next_states, strict=True)])}
                 out_row[n] = kind({step.out}) * k_amplitude
 """
 
 
-def _backward(step: Traced) -> str:
+def _backward(step: Traced, loop: Loop) -> str:
     """Return the source of the backward kernel: steps forward from a kept state, then back."""
     back, coefs, states = adjoint_lines(step), (*step.coefs, *EXTRA), step.states
     after = list(zip(states, step.next_states, strict=True))
-    sums = zip(coefs, (*back.coefs, f"g_row[n] * kind({step.out})"), strict=True)
+    sums = zip(coefs, (*back.coefs, f"g_sent * kind({step.out})"), strict=True)
     grads = zip(states, back.states, strict=True)
-    return f"""def backward(g_outs, inputs, k, saved, a, g_z, g_inputs, g_k, reverse, first, last):
+    arguments = f"{loop.args}g_outs, inputs, k, saved, a, g_z, g_inputs, g_k"
+    return f"""def backward({arguments}, reverse, first, last):
     steps = inputs.shape[0]
-    kept = np.empty(({len(states)}, {STRIDE}, {pitch(BLOCK)}), kind)
-    for lane in range(first, last, {BLOCK}):
-        stop = min(lane + {BLOCK}, last)
+{_at(1, loop.setup)}
+    kept = np.empty(({len(states)}, {STRIDE}, max(block, {pitch(BLOCK)})), kind)
+    for lane in range(first, last, block):
+        stop = min(lane + block, last)
         size = stop - lane
 {_at(2, _rows("K", coefs, "k", "lane:stop"))}
 {_at(2, _rows("G", states, "g_z", "lane:stop"))}
@@ -136,10 +155,12 @@ def _backward(step: Traced) -> str:
                 g_row = g_outs[t, lane:stop]
                 g_x = g_inputs[t, lane:stop]
 {_at(4, _rows("Z", states, "kept", "j, :size"))}
+{_at(4, loop.gather)}
                 for n in range(size):
                     x = x_row[n]
 {_at(5, _body(step))}
-                    g_out = g_row[n] * k_amplitude
+                    g_sent = g_row[n]{loop.fed}
+                    g_out = g_sent * k_amplitude
 {_at(5, [f"n_{n} = G_{n}[n]" for n in states])}
 {_at(5, back.lines)}
                     g_x[n] = {back.x}

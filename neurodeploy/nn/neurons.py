@@ -18,7 +18,7 @@ from torch import Tensor
 from neurodeploy.errors import InputError
 from neurodeploy.kernels.surrogates import SURROGATES
 from neurodeploy.neurons import SPECS, NeuronSpec
-from neurodeploy.nn.scan import scan
+from neurodeploy.nn.scan import hearing, scan
 from neurodeploy.nn.surrogate import sequential
 
 STEEPNESS = 2.0  # makes the arctan surrogate 1 at the threshold: 1 / (1 + (pi m)**2)
@@ -29,11 +29,14 @@ class Neuron(torch.nn.Module, ABC):
 
     `options` are the choices of the spec. `amplitude` trains one factor alpha of the output,
     exp(log_amplitude), 1 at first (arXiv 2410.03530, section H). `reverse` runs from the last
-    step to the first, outputs standing in the input's order. `surrogate` is one of
-    `kernels.surrogates.SURROGATES`, `steepness` its `a` [1 / membrane].
+    step to the first, outputs standing in the input's order. `recurrent` lets every neuron hear
+    the outputs of all at the step before (zeros at first) through the Linear `recurrent`, whose
+    result adds to x. `surrogate` is one of `kernels.surrogates.SURROGATES`, `steepness` its `a`
+    [1 / membrane].
     """
 
     spec: ClassVar[NeuronSpec]
+    recurrent: torch.nn.Linear | None
     log_amplitude: torch.nn.Parameter | None
     beta_logit: torch.nn.Parameter | None
 
@@ -44,6 +47,7 @@ class Neuron(torch.nn.Module, ABC):
         *,
         amplitude: bool = False,
         reverse: bool = False,
+        recurrent: bool = False,
         surrogate: str = "arctan",
         steepness: float = STEEPNESS,
     ) -> None:
@@ -62,6 +66,7 @@ class Neuron(torch.nn.Module, ABC):
         self.surrogate, self.steepness = surrogate, float(steepness)
         start = torch.nn.Parameter(torch.zeros(())) if amplitude else None
         self.register_parameter("log_amplitude", start)
+        self.recurrent = torch.nn.Linear(width, width) if recurrent else None
 
     @abstractmethod
     def params(self) -> Any:
@@ -82,7 +87,7 @@ class Neuron(torch.nn.Module, ABC):
         Raises InputError E106 for another shape, or if x does not hold floats.
         """
         self._accept(x)
-        how: Any = (self.surrogate, self.steepness, self.reverse)
+        how: Any = (self.surrogate, self.steepness, self.reverse, self._heard(x))
         return scan(self.spec, self.options, *self.folded(), self.alpha(), x, *how)
 
     def sequential_forward(self, x: Tensor) -> Tensor:
@@ -90,13 +95,24 @@ class Neuron(torch.nn.Module, ABC):
         self._accept(x)
         coefs, unit = self.folded()
         coefs = self.spec.coefs(*(torch.as_tensor(value).to(x) for value in coefs))
-        how: Any = (self.surrogate, self.steepness, self.reverse)
-        return self.alpha().to(x) * sequential(self.spec, self.options, coefs, unit, x, *how)
+        alpha, weights = self.alpha().to(x), self._heard(x)
+        heard = None if weights is None else hearing(*weights, alpha)
+        how: Any = (self.surrogate, self.steepness, self.reverse, heard)
+        return alpha * sequential(self.spec, self.options, coefs, unit, x, *how)
+
+    def _heard(self, x: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Return the recurrent weight and bias in the type of x, if there are any."""
+        if self.recurrent is None:
+            return None
+        bias = self.recurrent.bias
+        weight = self.recurrent.weight.to(x)
+        return weight, x.new_zeros(self.width) if bias is None else bias.to(x)
 
     def config(self) -> dict[str, Any]:
         """Return the arguments that build this module anew, as plain data."""
         shared = {n: getattr(self, n) for n in ("amplitude", "reverse", "surrogate", "steepness")}
-        return {"width": self.width, **self.options, **shared}
+        recurrent = self.recurrent is not None
+        return {"width": self.width, **self.options, "recurrent": recurrent, **shared}
 
     def extra_repr(self) -> str:
         """Return the arguments, for `repr`."""
@@ -161,10 +177,12 @@ class PRF(Neuron):
         compare: str = ">=",
         amplitude: bool = False,
         reverse: bool = False,
+        recurrent: bool = False,
         surrogate: str = "arctan",
         steepness: float = STEEPNESS,
     ) -> None:
-        how: Any = {"reverse": reverse, "surrogate": surrogate, "steepness": steepness}
+        how: Any = {"reverse": reverse, "recurrent": recurrent}
+        how |= {"surrogate": surrogate, "steepness": steepness}
         super().__init__(width, {"compare": compare}, amplitude=amplitude, **how)
         self.dt_range, self.theta_range = self._range("dt", dt), self._range("theta", theta)
         self.tau, self.v_th = float(tau), float(v_th)
@@ -214,10 +232,12 @@ class LIF(Neuron):
         train_beta: bool = False,
         amplitude: bool = False,
         reverse: bool = False,
+        recurrent: bool = False,
         surrogate: str = "arctan",
         steepness: float = STEEPNESS,
     ) -> None:
-        how: Any = {"reverse": reverse, "surrogate": surrogate, "steepness": steepness}
+        how: Any = {"reverse": reverse, "recurrent": recurrent}
+        how |= {"surrogate": surrogate, "steepness": steepness}
         options = {"reset": reset, "compare": compare}
         super().__init__(width, options, amplitude=amplitude, **how)
         self.v_th, self.gain, self.v_reset = float(v_th), float(gain), float(v_reset)
@@ -252,10 +272,12 @@ class SpatialNeuron(Neuron):
         compare: str = ">=",
         amplitude: bool = True,
         reverse: bool = False,
+        recurrent: bool = False,
         surrogate: str = "arctan",
         steepness: float = STEEPNESS,
     ) -> None:
-        how: Any = {"reverse": reverse, "surrogate": surrogate, "steepness": steepness}
+        how: Any = {"reverse": reverse, "recurrent": recurrent}
+        how |= {"surrogate": surrogate, "steepness": steepness}
         super().__init__(width, {"compare": compare}, amplitude=amplitude, **how)
         self.v_th = float(v_th)
         self._require_valid(self.spec.params(self.v_th))
@@ -287,8 +309,9 @@ class LI(Neuron):
         leak: bool = True,
         train_beta: bool = False,
         reverse: bool = False,
+        recurrent: bool = False,
     ) -> None:
-        super().__init__(width, {"leak": leak}, reverse=reverse)
+        super().__init__(width, {"leak": leak}, reverse=reverse, recurrent=recurrent)
         if train_beta and not leak:
             raise self._invalid("beta cannot be trained without leak", "set leak=True")
         self._set_decay((0.9 if leak else 1.0) if beta is None else beta, train_beta)
@@ -300,8 +323,8 @@ class LI(Neuron):
 
     def config(self) -> dict[str, Any]:
         """Return the arguments that build this module anew, as plain data."""
-        own = ("width", "beta", "train_beta", "reverse")
-        return {**self.options, **{name: getattr(self, name) for name in own}}
+        own = {name: getattr(self, name) for name in ("width", "beta", "train_beta", "reverse")}
+        return {**self.options, **own, "recurrent": self.recurrent is not None}
 
 
 def _fixed(value: float) -> Tensor:

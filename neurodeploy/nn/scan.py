@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -32,22 +32,30 @@ def scan(
     surrogate: str = "arctan",
     steepness: float = 2.0,
     reverse: bool = False,
+    recurrent: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
     """Return `amplitude * sequential(...)` of the same arguments, [T, B, N] for x [T, B, N].
 
     Coefficients, unit and amplitude are tensors (or floats) that broadcast to [N]; all of them,
     and x, receive gradients. Compiled for float32 and float64 on the CPU; elsewhere it is the
-    sequential loop, which on CUDA is untested here.
+    sequential loop, which on CUDA is untested here. recurrent: weight [N, N] and bias [N], by which
+    the output of the step before, amplitude included, adds to x.
     """
     rows = [torch.as_tensor(row).to(x).expand(x.shape[-1]) for row in (*coefs, unit, amplitude)]
     how = (surrogate, steepness, reverse)
     if x.device.type == "cpu" and x.dtype in _COMPILED:
-        run: Any = _Scan.apply
-        out: Tensor = run(x, torch.stack(rows), spec, options, *how)
+        run: Any = _Scan.apply if recurrent is None else _RecurrentScan.apply
+        out: Tensor = run(x, torch.stack(rows), *(recurrent or ()), spec, options, *how)
     else:
         *rows, unit, amplitude = rows
-        out = amplitude * sequential(spec, options, spec.coefs(*rows), unit, x, *how)
+        heard = None if recurrent is None else hearing(*recurrent, amplitude)
+        out = amplitude * sequential(spec, options, spec.coefs(*rows), unit, x, *how, heard)
     return out
+
+
+def hearing(weight: Tensor, bias: Tensor, amplitude: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return what neurons hear of the output that was sent, before its amplitude."""
+    return lambda out: torch.nn.functional.linear(amplitude * out, weight, bias)
 
 
 class _Scan(torch.autograd.Function):
@@ -90,6 +98,63 @@ class _Scan(torch.autograd.Function):
         share(ctx.kernels[1], *arrays, reverse, samples=batch * width, **_effort(x))
         g_rows = g_k[:, : batch * width].reshape(len(k), batch, width).sum(1, dtype=np.float64)
         return torch.from_numpy(g_x).view(x.shape), torch.from_numpy(g_rows).to(k), *[None] * 5
+
+
+class _RecurrentScan(torch.autograd.Function):
+    """As `_Scan`, with weight [N, N] and bias [N] of what each neuron hears of all before."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        k: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        spec: NeuronSpec,
+        options: Mapping[str, Any],
+        surrogate: str,
+        steepness: float,
+        reverse: bool,
+    ) -> Tensor:
+        dtype = _COMPILED[x.dtype]
+        key = (spec.name, tuple(sorted(options.items())), surrogate, dtype.name)
+        ctx.kernels = train_kernels(*key, recurrent=True)
+        ctx.how = (dtype.type(steepness), reverse)
+        steps, batch, width = x.shape
+        lanes, states = batch * width, len(spec.state._fields)
+        z = np.zeros((states, pitch(lanes)), dtype)
+        saved = np.empty((states, -(-steps // STRIDE), pitch(lanes)), dtype)
+        drive, out = np.empty((steps, lanes), dtype), np.empty((steps, lanes), dtype)
+        loop = (_matrix(weight.T), bias.detach().numpy(), drive)
+        arrays = (*loop, _lanes(x), _tiled(k, lanes), z, out, saved)
+        share(ctx.kernels[0], *arrays, reverse, samples=batch, **_effort(x))
+        sent = torch.from_numpy(out).view(x.shape)
+        kept = (torch.from_numpy(drive).view(x.shape), torch.from_numpy(saved), sent)
+        ctx.save_for_backward(k, weight, *kept)
+        return sent
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+        k, weight, drive, saved, sent = ctx.saved_tensors
+        steepness, reverse = ctx.how
+        _, batch, width = drive.shape
+        inputs, tiled = _lanes(drive), _tiled(k, batch * width)
+        g_z = np.zeros((len(saved), tiled.shape[1]), tiled.dtype)
+        g_x, g_k = np.empty_like(inputs), np.zeros_like(tiled)
+        given = (_matrix(weight), _lanes(grad), inputs, tiled, saved.numpy(), steepness)
+        arrays = (*given, g_z, g_x, g_k)
+        share(ctx.kernels[1], *arrays, reverse, samples=batch, **_effort(drive))
+        g_rows = g_k[:, : batch * width].reshape(len(k), batch, width).sum(1, dtype=np.float64)
+        g_drive = torch.from_numpy(g_x).view(drive.shape)
+        after, before = (g_drive[:-1], sent[1:]) if reverse else (g_drive[1:], sent[:-1])
+        g_weight = after.flatten(0, 1).T @ before.flatten(0, 1)
+        g_rows = torch.from_numpy(g_rows).to(k)
+        return g_drive, g_rows, g_weight, g_drive.sum((0, 1)), *[None] * 5
+
+
+def _matrix(weight: Tensor) -> Any:
+    return weight.detach().contiguous().numpy()
 
 
 def _lanes(x: Tensor) -> Any:

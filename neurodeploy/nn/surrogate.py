@@ -12,7 +12,7 @@ what it is tested against.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,17 +118,20 @@ def sequential(
     surrogate: str = "arctan",
     steepness: float = 2.0,
     reverse: bool = False,
+    heard: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Run `spec.step` over the input x [T, B, N], step by step; return its outputs [T, B, N].
 
     `coefs` (folded coefficients) and `unit` broadcast to [N]. With `reverse` the steps run from
-    the last to the first; outputs stand in the input's order all the same.
+    the last to the first; outputs stand in the input's order all the same. `heard` gives what the
+    output of the step before (zeros at first) adds to the input.
     """
     reading = Surrogate(unit, surrogate, steepness)
     state = spec.state(*(torch.zeros_like(x[0]) for _ in spec.state._fields))
-    rows = []
+    rows, out = [], torch.zeros_like(x[0])
     for row in x.flip(0) if reverse else x:
-        out, state = spec.step(reading, coefs, state, row, options)
+        drive = row if heard is None else row + heard(out)
+        out, state = spec.step(reading, coefs, state, drive, options)
         rows.append(out)
     y = torch.stack(rows)
     return y.flip(0) if reverse else y
