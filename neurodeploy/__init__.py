@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         simulate,
         target,
         trace,
+        tune,
     )
     from neurodeploy.errors import NeurodeployError
     from neurodeploy.graph.ir import Graph
@@ -46,6 +47,7 @@ __all__ = [
     "simulate",
     "target",
     "trace",
+    "tune",
 ]
 
 _HOMES = {

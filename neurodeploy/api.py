@@ -4,6 +4,7 @@ graph   = load("model.pt")                         or trace(module, example)
 y       = interpret(graph, x)                      float64: what the graph means
 program = compile(graph, target("loihi2"), calibration=x, bits=8)
 run     = simulate(program, x)                     exact integers, and counts
+graph   = tune(graph, target("loihi2"), x, y, bits=4)     trained as those integers
 compare(graph, program, x)                         the first divergence, agreement per layer
 export(graph, "model.onnx");  emit(program, "build/")
 """
@@ -41,6 +42,7 @@ __all__ = [
     "simulate",
     "target",
     "trace",
+    "tune",
 ]
 
 
@@ -53,10 +55,11 @@ def load(path: str | Path) -> Graph:
 
 
 def save(model: Any, path: str | Path, example: Any = None) -> None:
-    """Write a torch module as a checkpoint: data only, read back with `load` or `nn.load`.
+    """Write a torch module, or a graph, as a checkpoint: data only, read back with `load`.
 
     Modules of `neurodeploy.nn`, and Sequentials of them, can be trained on after `nn.load`; of a
-    class of your own the graph is saved, which deploys but cannot be trained on. example: an
+    class of your own the graph is saved, which deploys but cannot be trained on (it can be tuned,
+    with `tune`). example: an
     input x [T, B, C], which then serves for calibration. Raises InputError E104 naming every
     layer that is not known, E105, E106, E110.
     """
@@ -111,6 +114,49 @@ def compile(
 
 def _records(verdicts: Mapping[str, Verdict]) -> dict[str, Any]:
     return {name: verdict.record() for name, verdict in verdicts.items()}
+
+
+def tune(
+    graph: Graph,
+    target: Target,
+    x: Any,
+    y: Any,
+    *,
+    bits: Bits = None,
+    coef_bits: Bits = None,
+    calibration: Any = None,
+    epochs: int = 3,
+    rate: float = 1e-3,
+    batch: int = 64,
+    seed: int = 0,
+    surrogate: str = "arctan",
+    steepness: float = 2.0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Graph:
+    """Return `graph`, folded and fine-tuned as the integers that it becomes on `target`.
+
+    x [T, B, C], y [B]: inputs and class indices to train on. bits, coef_bits: as in `compile`; they
+    are recorded in the graph, and `compile` uses them by default. calibration: inputs that set the
+    scales, by default the first 64 of x. rate: of Adam, relative to each constant's own size.
+    surrogate, steepness: of spikes, as in training. progress(done, total) is called after each
+    batch. Raises InputError: E104 naming what tuning does not cover, E105, E106; ToolError E601.
+    """
+    from neurodeploy.frontends import require
+
+    require("torch", "torch")
+    from neurodeploy.tuning.fit import Recipe, fit
+
+    return fit(
+        graph,
+        target,
+        x,
+        y,
+        calibration=x[:, :64] if calibration is None else calibration,
+        bits=bits,
+        coef_bits=coef_bits,
+        recipe=Recipe(epochs, rate, batch, seed, surrogate, steepness),
+        progress=progress,
+    )
 
 
 def compare(

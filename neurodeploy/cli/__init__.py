@@ -22,6 +22,7 @@ from neurodeploy.cli.listing import neurons, targets
 from neurodeploy.cli.output import errors_json, wants_json
 from neurodeploy.cli.report import report
 from neurodeploy.cli.simulate import simulate
+from neurodeploy.cli.tune import tune
 from neurodeploy.errors import NeurodeployError
 
 
@@ -64,6 +65,7 @@ def main() -> None:
 for _command in (
     export,
     compile_command,
+    tune,
     simulate,
     compare,
     report,

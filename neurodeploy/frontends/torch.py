@@ -310,21 +310,28 @@ def _reduction(kind: str, source: Any, widths: dict[str, int], names: dict[fx.No
     return Reduce(kind, np.zeros(widths[names[source]])), [source]
 
 
-def save(module: torch.nn.Module, path: Path, example: Any = None) -> None:
-    """Write a checkpoint: the module, or, where its class is not ours, the graph of it.
+def save(module: torch.nn.Module | Graph, path: Path, example: Any = None) -> None:
+    """Write a checkpoint: the module, or, where its class is not ours, the graph of it; or a graph.
 
     example: x [T, B, C], a tensor or an array. Raises InputError E104 naming every layer that is
     not known, E105, E106 (the example), E110.
     """
     sample = None if example is None else torch.as_tensor(example)
+    if isinstance(module, Graph):
+        _save_graph(module, path, sample)
+        return
     try:
         nn.save(module, path, example=sample)
     except InputError as error:
         if error.code != "E104":
             raise
-        record, arrays = to_record(trace(module, sample))
-        tensors = {name: torch.from_numpy(value) for name, value in arrays.items()}
-        write_content({"graph": record, "arrays": tensors}, path, sample)
+        _save_graph(trace(module, sample), path, sample)
+
+
+def _save_graph(graph: Graph, path: Path, sample: Any) -> None:
+    record, arrays = to_record(graph)
+    tensors = {name: torch.tensor(value) for name, value in arrays.items()}
+    write_content({"graph": record, "arrays": tensors}, path, sample)
 
 
 def read(path: Path) -> tuple[Graph, Any]:

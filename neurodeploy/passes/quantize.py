@@ -134,7 +134,11 @@ class _Lowering:
         ends = np.cumsum([self.graph.widths[part] for part in parts])[:-1]
         return tuple(
             ir.Dense(
-                source=part, weight=columns, weight_bits=self.units.bits[name], exponent=exponent
+                source=part,
+                weight=columns,
+                weight_bits=self.units.bits[name],
+                exponent=exponent,
+                linear=name,
             )
             for part, columns in zip(parts, np.split(weight, ends, axis=1), strict=True)
         )

@@ -36,7 +36,7 @@ Reals = npt.NDArray[np.float64]
 class Dense:
     """current += (weight @ source) << exponent, `delay` steps later; weight [out, in].
 
-    Weights are signed integers of `weight_bits`.
+    Weights are signed integers of `weight_bits`, from the Linear that the graph calls `linear`.
     """
 
     source: str
@@ -44,6 +44,7 @@ class Dense:
     weight_bits: int
     exponent: int = 0
     delay: int = 0
+    linear: str = ""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

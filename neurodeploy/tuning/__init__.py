@@ -1,0 +1,1 @@
+"""Tuning: training the integer program that a network becomes, and choosing its bits."""

@@ -1,0 +1,136 @@
+"""The constants of a folded graph that tuning trains.
+
+A constant is trained as a change from where it starts, counted in `scale`: what is a small change
+for it. One rate then serves all of them, whatever folding has made of their sizes.
+
+    weights          the largest weight of their row
+    biases           the same of the Linear in front, or the largest bias
+    thresholds, ...  their own size
+    coefficients     1 - |pole|: the relative change of a time constant is of the order of the step
+
+What is not there stays away: a bias that is zero everywhere costs no addition, and gets none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neurodeploy.graph.ir import Affine, Array, Graph, Linear, Node, Op, Population, Range, Reduce
+from neurodeploy.neurons import Kind
+
+Key = tuple[str, str]  #: a node, and one of its constants: "weight", "bias", "coefs.beta"
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """Where a constant of a node starts, and what a small change of it is; of one shape."""
+
+    key: Key
+    start: Array
+    scale: Array
+
+
+def constants(graph: Graph) -> tuple[Constant, ...]:
+    """Return the constants of a folded graph that can be trained."""
+    return tuple(found for node in graph for found in _of(graph, node))
+
+
+def _of(graph: Graph, node: Node) -> Iterator[Constant]:
+    op, name = node.op, node.name
+    if isinstance(op, Linear):
+        size = _filled(np.abs(op.weight).max(axis=1, initial=0.0))
+        yield Constant((name, "weight"), op.weight, np.ones_like(op.weight) * size[:, None])
+        if np.any(op.bias):
+            yield Constant((name, "bias"), op.bias, size)
+    elif isinstance(op, Reduce) and np.any(op.bias):
+        yield Constant((name, "bias"), op.bias, np.full_like(op.bias, np.abs(op.bias).max()))
+    elif isinstance(op, Population):
+        if np.any(op.bias):
+            yield Constant((name, "bias"), op.bias, _bias_scale(graph, node, op))
+        for key, value in op.coefs.items():
+            own = op.model.kinds[key] is Kind.UNIT
+            scale = _slack(op, value) if own else _filled(np.abs(value))
+            yield Constant((name, f"coefs.{key}"), value, scale)
+
+
+def _bias_scale(graph: Graph, node: Node, op: Population) -> Array:
+    linear = graph[node.inputs[0]].op
+    if isinstance(linear, Linear):
+        return _filled(np.abs(linear.weight).max(axis=1, initial=0.0))
+    return np.full_like(op.bias, np.abs(op.bias).max())
+
+
+def _slack(op: Population, value: Array) -> Array:
+    """Return how far a dimensionless coefficient is from a state that never decays."""
+    poles = op.model.poles(op.model.coefs(**op.coefs))
+    size = np.abs(value) if poles is None else np.broadcast_to(np.abs(poles), value.shape)
+    return np.asarray(np.maximum(1 - size, 0.0))
+
+
+def _filled(size: Array) -> Array:
+    """Give constants that are zero the size of the others (or 1)."""
+    used = size[size > 0]
+    return np.where(size > 0, size, float(np.median(used)) if used.size else 1.0)
+
+
+class Constants(torch.nn.Module):
+    """The constants of a graph as parameters, in float64; they start at zero change."""
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__()
+        self.source, self.all = graph, constants(graph)
+        self.changes = torch.nn.ParameterList(
+            torch.nn.Parameter(torch.zeros(c.start.shape, dtype=torch.float64)) for c in self.all
+        )
+
+    def tensors(self) -> dict[Key, Tensor]:
+        """Return the constants as they are now."""
+        pairs = zip(self.all, self.changes, strict=True)
+        return {c.key: torch.tensor(c.start) + torch.tensor(c.scale) * p for c, p in pairs}
+
+    def graph(self) -> Graph:
+        """Return the graph with the constants as they are now."""
+        values = {key: tensor.detach().numpy() for key, tensor in self.tensors().items()}
+        nodes = (replace(node, op=_updated(node, values)) for node in self.source)
+        return replace(self.source, nodes=tuple(nodes))
+
+    def set_ranges(self, ranges: Mapping[str, Range]) -> None:
+        """Give the graph other ranges."""
+        self.source = replace(self.source, ranges=ranges)
+
+    @torch.no_grad()
+    def restrain(self, accept: Callable[[Op, Op], Array], last: Mapping[Key, Tensor]) -> None:
+        """Take back, channel by channel, what `accept(op at first, op now)` does not.
+
+        last: the changes before, as `changes_now` returns them.
+        """
+        now = self.graph()
+        for c, change in zip(self.all, self.changes, strict=True):
+            name, field = c.key
+            if field.startswith("coefs."):
+                keep = torch.from_numpy(accept(self.source[name].op, now[name].op))
+                change.copy_(torch.where(keep, change, last[c.key]))
+
+    def changes_now(self) -> dict[Key, Tensor]:
+        """Return a copy of all changes."""
+        pairs = zip(self.all, self.changes, strict=True)
+        return {c.key: change.detach().clone() for c, change in pairs}
+
+
+def _updated(node: Node, values: Mapping[Key, Array]) -> Op:
+    op, name = node.op, node.name
+    if isinstance(op, Affine):
+        return op
+    if isinstance(op, Population):
+        coefs = {key: values[name, f"coefs.{key}"] for key in op.coefs}
+        return replace(op, coefs=coefs, bias=values.get((name, "bias"), op.bias))
+    if isinstance(op, Linear):
+        return Linear(values[name, "weight"], values.get((name, "bias"), op.bias))
+    if isinstance(op, Reduce):
+        return replace(op, bias=values.get((name, "bias"), op.bias))
+    return op

@@ -1,0 +1,208 @@
+"""A folded graph as a torch module whose forward pass is its integer program.
+
+At every call the constants are lowered to integers by the compiler's own code, and the program is
+run: values are whole numbers in float64 tensors, which hold every sum of the program exactly. The
+backward pass takes every rounding for the identity, at the scale it has at the moment:
+
+    W   = unit 2^e / unit_in * rint(...)      dL/dW   = dL/dW_int   unit_in / (unit 2^e)
+    b   = lsb rint(b / lsb)                   dL/db   = dL/db_int   / lsb
+    k   = 2^-frac rint(k 2^frac)              dL/dk   = dL/dk_int   2^frac
+
+(straight-through, Bengio et al. 2013, arXiv 1308.3432; scales are constants, as in Jacob et al.
+2018, arXiv 1712.05877). Neurons are differentiated at the integers they computed (`steps.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neurodeploy.errors import InputError, NeurodeployError, together
+from neurodeploy.graph.ir import Graph, Population
+from neurodeploy.neurons import Kind
+from neurodeploy.passes.bits import Bits
+from neurodeploy.passes.lowerable import Lowerable
+from neurodeploy.passes.quantize import Quantize
+from neurodeploy.program import ir
+from neurodeploy.program.reference import to_integers
+from neurodeploy.targets import Target
+from neurodeploy.tuning.constants import Constants, Key
+from neurodeploy.tuning.head import Head, head
+from neurodeploy.tuning.reading import straight
+from neurodeploy.tuning.steps import steps
+
+
+class Tuned(torch.nn.Module):
+    """The integer program of a folded, calibrated graph, trainable.
+
+    bits, coef_bits: as in `compile_graph`. surrogate, steepness: of spikes, as in training.
+    Raises InputError E104 naming everything that tuning does not cover, and the errors of
+    lowering.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        target: Target,
+        *,
+        bits: Bits = None,
+        coef_bits: Bits = None,
+        surrogate: str = "arctan",
+        steepness: float = 2.0,
+    ) -> None:
+        super().__init__()
+        self.quantize = Quantize(target, bits, coef_bits)
+        self.constants = Constants(graph)
+        self.surrogate, self.steepness = surrogate, steepness
+        covered(self.program())
+
+    def graph(self) -> Graph:
+        """Return the folded graph with the constants as they are now."""
+        return self.constants.graph()
+
+    def program(self) -> ir.Program:
+        """Return the integer program of the constants as they are now, not timed or placed."""
+        return self.quantize(self.graph())
+
+    def forward(self, x: Any) -> Tensor:
+        """Return the program's outputs [B, N], or [T, B, N], for real inputs x [T, B, C]."""
+        return self.run(x)[0]
+
+    def run(self, x: Any, record: Collection[str] = ()) -> tuple[Tensor, dict[str, Any]]:
+        """Return outputs, and the integers [T, B, width] of the named nodes."""
+        once = _Pass(self)
+        output = once.output(x)
+        kept = {name: once.values[name].detach().numpy().astype(np.int64) for name in record}
+        return output, kept
+
+
+def covered(program: ir.Program) -> ir.Program:
+    """Return `program`, or raise InputError E104 naming every node that tuning does not cover."""
+    problems: list[NeurodeployError] = []
+    for node in program:
+        what = type(node).__name__
+        known = isinstance(node, ir.Source | ir.Stream | ir.Population)
+        if known and all(edge.source != node.name for edge in ir.edges(node)):
+            continue
+        problems.append(
+            InputError(
+                "E104",
+                "tuning does not cover " + ("recurrent synapses" if known else f"{what} nodes"),
+                where=f'node "{node.name}"',
+                fix="compile without tuning, or with more bits",
+            )
+        )
+    if problems:
+        raise together(problems)
+    return program
+
+
+class _Pass:
+    """One forward pass: the program of the moment, and what its nodes send."""
+
+    def __init__(self, model: Tuned) -> None:
+        self.model = model
+        self.graph = Lowerable()(model.graph())
+        self.program = model.quantize(self.graph)
+        self.tensors = model.constants.tensors()
+        self.values: dict[str, Tensor] = {}
+        self.units: dict[str, Any] = {}  #: what one integer of a node's values is worth, [width]
+
+    def output(self, x: Any) -> Tensor:
+        source = self.program.source
+        whole, _ = to_integers(source, x)
+        self.values[source.name] = torch.from_numpy(whole.astype(np.float64))
+        self.units[source.name] = np.full(source.width, source.unit)
+        for node in self.program:
+            if isinstance(node, ir.Population):
+                self._population(node)
+            elif isinstance(node, ir.Stream):
+                self.values[node.name] = self._current(node, node.unit)
+                self.units[node.name] = node.unit
+        return self._readout()
+
+    def _current(self, node: ir.Stream | ir.Population, unit: Any) -> Tensor:
+        """Return the sum over a node's edges, one of which is worth `unit` [width]."""
+        parts = []
+        column: dict[str, int] = {}
+        for edge in node.edges:
+            value = self.values[edge.source]
+            if isinstance(edge, ir.Dense):
+                first = column.get(edge.linear, 0)
+                column[edge.linear] = first + edge.weight.shape[1]
+                part = value @ self._weight(edge, unit, first).T
+            else:
+                part = value * _tensor(edge.sign)
+            parts.append(part * 2.0**edge.exponent)
+        total = parts[0]
+        for part in parts[1:]:
+            total = total + part
+        return total
+
+    def _weight(self, edge: ir.Dense, unit: Any, first: int) -> Tensor:
+        whole = _tensor(edge.weight)
+        weight = self.tensors.get((edge.linear, "weight"))
+        if weight is None:
+            return whole
+        scale = unit[:, None] * 2.0**edge.exponent / self.units[edge.source]
+        columns = weight[:, first : first + edge.weight.shape[1]]
+        return straight(columns / _tensor(scale), whole)
+
+    def _population(self, node: ir.Population) -> None:
+        op = self.graph[node.name].op
+        lsb = node.unit / op.unit if isinstance(op, Population) else node.unit
+        fixed, factor = self.program.fixed(node), 2.0 ** node.shift.astype(np.float64)
+        current = self._current(node, lsb * factor)
+        moved = fixed.shift(current.detach().numpy().astype(np.int64), node.shift)
+        x = straight(current * _tensor(factor), _tensor(moved)) + self._bias(node, lsb)
+        coefs = [self._coef(node, name, lsb) for name in node.model.coefs._fields]
+        table = torch.stack(coefs) if coefs else x.new_zeros((0, node.width))
+        how = self.model.surrogate, self.model.steepness
+        self.values[node.name] = steps(node, fixed, table, x, *how)
+        amplitude = op.amplitude if isinstance(op, Population) else 1.0
+        self.units[node.name] = np.ones(node.width) if node.model.spiking else lsb * amplitude
+
+    def _bias(self, node: ir.Population, lsb: Any) -> Tensor:
+        """Return the bias, with the gradients of the node's own and of its Linear's."""
+        (source,) = self.graph[node.name].inputs
+        keys: list[Key] = [(node.name, "bias")]
+        if any(isinstance(e, ir.Dense) and e.linear == source for e in node.edges):
+            keys.append((source, "bias"))
+        found = [self.tensors[key] for key in keys if key in self.tensors]
+        whole = _tensor(node.bias)
+        return straight(torch.stack(found).sum(0) / _tensor(lsb), whole) if found else whole
+
+    def _coef(self, node: ir.Population, name: str, lsb: Any) -> Tensor:
+        whole = _tensor(node.coefs[name])
+        value = self.tensors.get((node.name, f"coefs.{name}"))
+        if value is None:
+            return whole
+        unit = node.model.kinds[name] is Kind.UNIT
+        scale = 2.0**-self.program.numbers.coef_frac if unit else _tensor(lsb)
+        return straight(value / scale, whole)
+
+    def _readout(self) -> Tensor:
+        readout = self.program.readout
+        value = self.values[readout.source]
+        whole = value if readout.kind == "steps" else value[-1]
+        found = head(self.graph, self.tensors)
+        if readout.weight is not None:
+            assert found.weight is not None
+            exact = found.weight * _tensor(self.units[readout.source])
+            weight = straight(exact / _tensor(readout.unit)[:, None], _tensor(readout.weight))
+            whole = whole @ weight.T
+        scale = readout.unit / len(value) if readout.mean else readout.unit
+        return whole * _tensor(scale) + _offset(found, readout)
+
+
+def _offset(found: Head, readout: ir.Readout) -> Tensor:
+    offset = _tensor(readout.offset)
+    return straight(found.bias.expand(offset.shape), offset)
+
+
+def _tensor(value: Any) -> Tensor:
+    return torch.tensor(np.asarray(value, np.float64))

@@ -1,0 +1,67 @@
+r"""The reading of a step that tuning trains: the chip's integers, differentiated as real numbers.
+
+Forward, every value is the integer that `Fixed` computes, held in a float64 tensor. Backward, a
+rounded product p = drop(k v) has the gradient of k v / 2^coef_frac, a register write that of the
+value it stores ("straight through"), and a spike a surrogate derivative of its margin in the
+model's own membrane, as in training. `steps.py` is the same, compiled; this is what it is tested
+against, and what runs the steps that it does not know.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from neurodeploy.arith import Fixed
+from neurodeploy.nn.surrogate import Surrogate
+
+
+class _Straight(torch.autograd.Function):
+    """The second argument, with the gradient of the first."""
+
+    @staticmethod
+    def forward(ctx: Any, exact: Tensor, rounded: Tensor) -> Tensor:  # noqa: ARG004
+        return rounded
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:  # noqa: ARG004
+        return grad, None
+
+
+def straight(exact: Tensor, rounded: Tensor) -> Tensor:
+    """Return `rounded`, with the gradient of `exact`."""
+    run: Any = _Straight.apply
+    out: Tensor = run(exact, rounded)
+    return out
+
+
+@dataclass(frozen=True)
+class Quantized(Surrogate):
+    """`Fixed` over float64 tensors that hold integers, with straight-through gradients.
+
+    Coefficients are the program's integers; `unit` is the membrane per unit of integer state.
+    """
+
+    fixed: Fixed = field(default_factory=lambda: Fixed(15, 32))
+
+    def mul(self, coef: Any, value: Any) -> Any:
+        """Multiply and drop `coef_frac` bits."""
+        exact = coef * value / 2.0**self.fixed.coef_frac
+        return straight(exact, drop(exact.detach(), self.fixed))
+
+    def write(self, value: Any) -> Any:
+        """Store in the register."""
+        stored = self.fixed.write(value.detach().numpy().astype("int64"))
+        return straight(value, torch.from_numpy(stored).to(value))
+
+
+def drop(exact: Tensor, fixed: Fixed) -> Tensor:
+    """Return multiples of 2^-n, n < 50, as whole numbers by the rounding of `fixed`."""
+    if fixed.rounding == "floor":
+        return exact.floor()
+    return exact.trunc() if fixed.rounding == "toward_zero" else (exact + 0.5).floor()
