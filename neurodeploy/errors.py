@@ -25,6 +25,7 @@ CODES = {
     "E301": "a program needs more than the target has",
     "E302": "a constant is lost in the target's number format",
     "E303": "a neuron model or operation does not exist on the target",
+    "E304": "a target does not say how long its steps take",
     "E401": "a pass changed what the network computes",
     "E402": "two backends disagree",
     "E601": "an optional package is not installed",

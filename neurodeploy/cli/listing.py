@@ -40,7 +40,8 @@ def targets(name: str | None, as_json: bool) -> None:
 
 def _target_text(chip: Target) -> str:
     lines = [f"{chip.name}: {chip.title}", f"prices: {chip.prices or 'none apply'}"]
-    for part in ("chip", "core", "numbers", "timing"):
+    parts = ["chip", "core", "numbers", "timing", *(["cycles"] if chip.cycles else [])]
+    for part in parts:
         for key, value in asdict(getattr(chip, part)).items():
             if value is not None:
                 source = chip.sources[f"{part}.{key}"]

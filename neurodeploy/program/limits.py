@@ -20,10 +20,10 @@ Limit = Callable[[Program, Target], Broken]
 
 
 def cores_exist(program: Program, target: Target) -> Broken:
-    """The chip has so many cores."""
+    """The chip has so many cores (or the chips, where there are several)."""
     used = 1 + max((s.core for s in program.placement), default=-1)
-    if used > target.chip.cores:
-        yield f"target {target.name}", used, target.chip.cores
+    if used > target.cores:
+        yield f"target {target.name}", used, target.cores
 
 
 def neurons_fit_chip(program: Program, target: Target) -> Broken:

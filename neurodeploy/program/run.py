@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from neurodeploy.program.cycles import Cycles
 from neurodeploy.program.ir import Dense, Edge, Ints, Population, Program, Reals, Source
 
 
@@ -77,6 +78,7 @@ class Run:
     clipped_inputs: int
     values: Mapping[str, Ints] = field(default_factory=dict)
     states: Mapping[str, Ints] = field(default_factory=dict)
+    cycles: Cycles | None = None  #: where timing was asked for
 
     def accuracy(self, labels: Any) -> float:
         """Return the share of samples whose largest output has the index of its label."""

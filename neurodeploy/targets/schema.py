@@ -16,6 +16,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from neurodeploy.arith import OVERFLOWS, ROUNDINGS, Fixed
 from neurodeploy.errors import InputError
+from neurodeploy.targets.cycles import Machine, problem
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -90,6 +91,12 @@ class Target:
     bundle: str | None  #: what `compile` writes beside the program
     not_modelled: tuple[str, ...]
     sources: Mapping[str, str]
+    cycles: Machine | None = None  #: how long a step takes, if the file says so
+
+    @property
+    def cores(self) -> int:
+        """The cores of all chips."""
+        return self.chip.cores * (self.cycles.chips if self.cycles else 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +135,7 @@ def read_target(path: Path) -> Target:
         table = raw.pop(key, {})
         parts[key] = _record(cls, table, path, key)
         _sourced([f"{key}.{name}" for name in table], raw.get("sources", {}), path)
+    parts["cycles"] = _machine(raw, parts["chip"], path)
     for key in ("words", "not_modelled"):
         parts[key] = tuple(raw.pop(key, ()))
     parts |= {key: raw.pop(key, None) for key in ("prices", "bundle")}
@@ -138,12 +146,25 @@ def read_target(path: Path) -> Target:
     return target
 
 
+def _machine(raw: dict[str, Any], chip: Chip, path: Path) -> Machine | None:
+    """Take the table [cycles] out of `raw`, if it is there, and check it."""
+    table = raw.pop("cycles", None)
+    if table is None:
+        return None
+    machine = _record(Machine, table, path, "cycles")
+    _sourced([f"cycles.{name}" for name in table], raw.get("sources", {}), path)
+    wrong = problem(machine, chip.cores)
+    if wrong is not None:
+        raise _malformed(path, *wrong)
+    return machine
+
+
 def target_from(record: Mapping[str, Any]) -> Target:
     """Return the target that `dataclasses.asdict` made plain data of."""
-    parts = {"chip": Chip, "core": Core, "numbers": Numbers, "timing": Timing}
+    parts = {"chip": Chip, "core": Core, "numbers": Numbers, "timing": Timing, "cycles": Machine}
     values: dict[str, Any] = {
         key: parts[key](**value)
-        if key in parts
+        if key in parts and value is not None
         else tuple(value)
         if isinstance(value, list)
         else value

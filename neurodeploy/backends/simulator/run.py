@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from neurodeploy.backends.simulator.cycles import Replay
 from neurodeploy.backends.simulator.synapses import add_graded, add_spikes, add_tapped
 from neurodeploy.kernels import fixed_kernel, share
 from neurodeploy.program.ir import (
@@ -53,13 +54,15 @@ def simulate(
     *,
     record: Collection[str] = (),
     states: bool = False,
+    timing: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> Run:
     """Run real inputs x [T, B, C] through `program`.
 
     record: names of nodes whose outputs to keep; states: keep the final states of all populations;
+    timing: replay the run on the target's machine, cycle by cycle;
     progress(samples done, samples) is called after each chunk. Raises InputError E106 if x
-    does not fit the program.
+    does not fit the program, FitError E304 if it cannot be timed.
     """
     whole, clipped = to_integers(program.source, x)
     data = np.ascontiguousarray(whole.transpose(1, 0, 2))
@@ -71,10 +74,15 @@ def simulate(
     kept: dict[str, list[Ints]] = {name: [] for name in record}
     finals: dict[str, list[Ints]] = {}
     wanted = {*record, program.readout.source}
+    replay = Replay(program) if timing else None
+    if replay is not None:
+        wanted |= {node.name for node in program}
     for first in range(0, max(samples, 1), chunk):
         part = data[first : first + chunk]
         values = _forward(program, part, weights, tally, wanted, finals if states else None)
         results.append(read(program.readout, values[program.readout.source].transpose(1, 0, 2)))
+        if replay is not None:
+            replay.add(values)
         for name in record:
             kept[name].append(values[name].transpose(1, 0, 2))
         progress(min(first + chunk, samples), samples)
@@ -91,6 +99,7 @@ def simulate(
         clipped_inputs=clipped,
         values={name: np.concatenate(parts, axis=1) for name, parts in kept.items()},
         states={name: np.concatenate(parts, axis=1) for name, parts in finals.items()},
+        cycles=replay.result() if replay is not None else None,
     )
 
 

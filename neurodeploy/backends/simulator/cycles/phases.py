@@ -1,0 +1,149 @@
+"""Which nodes are updated when, which core does what, and where its packets go.
+
+A step is a chain of phases. A node whose values arrive within the step (an edge of delay 0) is
+updated in a phase after all that it waits for:
+
+    phase(node) = 0 without such edges, else 1 + max over them of phase(source)
+
+So a network whose synapses take a step has one phase, in which all cores work side by side, and a
+network without delays has one phase per layer. Each phase ends with a barrier. A layer that runs
+backwards in time over a buffered sequence takes the same cycles in another order; its phases are
+listed under the step of their data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from neurodeploy.errors import InputError
+from neurodeploy.program.ir import Dense, Ints, Program, Slice, Source, edges
+from neurodeploy.program.run import node_count
+
+INPUT = -1  # the port through which inputs enter: no core
+
+
+def phases(program: Program) -> list[list[str]]:
+    """Return the names of the nodes that are updated in each phase of a step."""
+    level: dict[str, int] = {}
+    for node in program:
+        waits = [level[edge.source] for edge in edges(node) if edge.delay == 0]
+        level[node.name] = 1 + max(waits, default=-1)
+    found: list[list[str]] = [[] for _ in range(1 + max(level.values()))]
+    for name, at in level.items():
+        found[at].append(name)
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A slice of a node on a core, as it stands in the core's neuron phase.
+
+    Its neuron i (from 0) enters a lane in cycle `start + (i // lanes) * cycles`, keeps it for
+    `cycles`, and its spike is ready `neuron_fill` later. Inputs are ready in cycle 0.
+    """
+
+    node: str
+    first: int
+    last: int
+    core: int
+    start: int
+    cycles: int
+
+
+def parts(program: Program, names: list[str]) -> tuple[list[Part], dict[int, int]]:
+    """Return what is updated in a phase, by core in the order of placement; and for how long.
+
+    The second is, by core, the cycles in which its lanes are given neurons.
+    """
+    machine = program.target.cycles
+    assert machine is not None
+    found, used = [], dict[int, int]()
+    for name in names:
+        node = program[name]
+        if isinstance(node, Source):
+            found.append(Part(node=name, first=0, last=node.width, core=INPUT, start=0, cycles=0))
+    for part in program.placement:
+        if part.node not in names:
+            continue
+        muls = node_count(program, part.node, updates=0).per_update.get("mul", 0)
+        cycles = max(1, -(-muls // machine.multipliers))
+        start = used.get(part.core, 0)
+        found.append(
+            Part(
+                node=part.node,
+                first=part.first,
+                last=part.last,
+                core=part.core,
+                start=start,
+                cycles=cycles,
+            )
+        )
+        used[part.core] = start + -(-(part.last - part.first) // machine.lanes) * cycles
+    return sorted(found, key=lambda part: part.core), used
+
+
+@dataclass(frozen=True, eq=False)
+class Axons:
+    """Where the packets of one node's neurons go: neuron i has axons first[i] to first[i + 1].
+
+    Each leads to one core and costs its synapses `interval` cycles and `words` reads.
+    """
+
+    first: Ints
+    core: Ints
+    interval: Ints
+    words: Ints
+
+    @cached_property
+    def neuron(self) -> Ints:
+        """The neuron of each axon."""
+        return np.repeat(np.arange(len(self.first) - 1), np.diff(self.first))
+
+
+def axons(program: Program, name: str) -> Axons:
+    """Return the axons of a node: one per core that holds targets of the neuron.
+
+    With n weights of q bits each behind it, an axon takes
+
+        interval = max(axon lookup, ceil(n / accumulators), ceil(n q / (banks * word bits)))
+    """
+    machine = program.target.cycles
+    assert machine is not None
+    width = program[name].width
+    weights: dict[int, Ints] = {}  # by core: [number, bits] of each neuron
+    for node in program:
+        for edge in edges(node):
+            for part in _slices(program, node.name) if edge.source == name else ():
+                own = weights.setdefault(part.core, np.zeros((2, width), np.int64))
+                if isinstance(edge, Dense):
+                    count = part.last - part.first
+                    own += np.array([[count], [count * edge.weight_bits]])
+                else:
+                    own[:, part.first : part.last] += edge.sign[part.first : part.last] != 0
+    cores = sorted(weights)
+    table = np.array([weights[core] for core in cores], np.int64).reshape(len(cores), 2, width)
+    count, bits = table[:, 0].T, table[:, 1].T
+    neuron, at = np.nonzero(count)
+    n, b = count[neuron, at], bits[neuron, at]
+    interval = np.maximum(-(-n // machine.accumulators), -(-b // (machine.banks * machine.word_bits)))
+    return Axons(
+        first=np.searchsorted(neuron, np.arange(width + 1)),
+        core=np.array(cores, np.int64)[at],
+        interval=np.maximum(interval, machine.axon_cycles),
+        words=-(-b // machine.word_bits),
+    )
+
+
+def _slices(program: Program, name: str) -> list[Slice]:
+    found = [part for part in program.placement if part.node == name]
+    if sum(part.last - part.first for part in found) != program[name].width:
+        raise InputError(
+            "E107",
+            "a node is not placed on cores",
+            where=f'node "{name}"',
+            fix="compile the model again",
+        )
+    return found
