@@ -16,9 +16,15 @@ from neurodeploy.cli.output import File, Folder, json_option, progress, to_json
 @click.option(
     "--prices", multiple=True, help="Price tables, by name or .toml file.  [default: the target's]"
 )
+@click.option("--timing", is_flag=True, help="Count clock cycles on the target's machine.")
 @json_option
 def report(
-    folder: Path, data_path: Path, output: Path, prices: tuple[str, ...], as_json: bool
+    folder: Path,
+    data_path: Path,
+    output: Path,
+    prices: tuple[str, ...],
+    timing: bool,
+    as_json: bool,
 ) -> None:
     """Simulate the program in DIR on data, and write an HTML page about both."""
     from neurodeploy import api
@@ -28,6 +34,6 @@ def report(
     program = io.read(folder)
     data = read_data(data_path)
     with progress("simulating") as update:
-        run = api.simulate(program, data.x, progress=update)
+        run = api.simulate(program, data.x, timing=timing, progress=update)
     api.report(program, [run], output, prices=prices, labels=data.y)
     click.echo(to_json("report", {"output": str(output)}) if as_json else f"wrote {output}")

@@ -14,9 +14,15 @@ from neurodeploy.cli.output import File, Folder, json_option, progress, to_json
 @click.option("--input", "data_path", type=File, required=True, help="Data set: .npz with x, y.")
 @click.option("-o", "--output", type=File, help="Write outputs and spikes to this .npz.")
 @click.option("--prices", help="Price table, by name or .toml file.  [default: the target's]")
+@click.option("--timing", is_flag=True, help="Count clock cycles on the target's machine.")
 @json_option
 def simulate(
-    folder: Path, data_path: Path, output: Path | None, prices: str | None, as_json: bool
+    folder: Path,
+    data_path: Path,
+    output: Path | None,
+    prices: str | None,
+    timing: bool,
+    as_json: bool,
 ) -> None:
     """Run the compiled program in DIR on data, exactly, and count what it does.
 
@@ -38,7 +44,7 @@ def simulate(
     table = price_table(named) if named else None
     record = [node.name for node in program.populations if node.model.spiking] if output else []
     with progress("simulating") as update:
-        run = api.simulate(program, data.x, record=record, progress=update)
+        run = api.simulate(program, data.x, record=record, timing=timing, progress=update)
     if output:
         write_run(run, output)
     accuracy = None if data.y is None else run.accuracy(data.y)

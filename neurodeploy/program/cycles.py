@@ -80,7 +80,7 @@ class Cycles:
     @cached_property
     def inferences(self) -> Ints:
         """The cycles of each sample, [B]."""
-        return self.steps.sum(axis=0)
+        return np.asarray(self.steps.sum(axis=0))
 
     @property
     def total(self) -> int:
@@ -128,5 +128,7 @@ class Cycles:
 
 def step_percentiles(cycles: Cycles) -> dict[str, int]:
     """Return the cycles of the shortest, median and longest step."""
+    if not cycles.steps.size:
+        return dict.fromkeys(("min", "median", "max"), 0)
     low, middle, high = np.percentile(cycles.steps, (0, 50, 100), method="lower").astype(int)
     return {"min": int(low), "median": int(middle), "max": int(high)}

@@ -14,6 +14,7 @@ from neurodeploy.program.run import Run
 from neurodeploy.reports.energy import Energy, energy
 from neurodeploy.reports.records import program_record, run_record
 from neurodeploy.reports.text import count, joules, percent
+from neurodeploy.reports.timing import page, seconds
 from neurodeploy.targets import prices as price_table
 
 CAUSES = ("synapses", "neurons", "weight_memory", "state_memory")
@@ -55,7 +56,12 @@ def html(
     environment = jinja2.Environment(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"joules": joules, "count": count, "percent": percent}
+    environment.filters |= {
+        "joules": joules,
+        "count": count,
+        "percent": percent,
+        "seconds": seconds,
+    }
     names = list(prices) or ([program.target.prices] if program.target.prices else [])
     tables = [price_table(name) for name in names]
     return environment.get_template("report.html.jinja").render(
@@ -71,7 +77,8 @@ def html(
 def _run(run: Run, priced: Sequence[Energy], labels: Any) -> dict[str, Any]:
     accuracy = None if labels is None else run.accuracy(labels)
     record = run_record(run, None, accuracy)
-    return {**record, "energies": [_energy(item) for item in priced]}
+    timing = None if run.cycles is None else page(run.cycles)
+    return {**record, "energies": [_energy(item) for item in priced], "timing": timing}
 
 
 def _energy(priced: Energy) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from neurodeploy.program.memory import Footprint
 from neurodeploy.program.run import Run
 from neurodeploy.reports.compare import Comparison
 from neurodeploy.reports.energy import Energy, operations
+from neurodeploy.reports.timing import cycles_record
 
 VERSION = 1
 
@@ -109,6 +110,7 @@ def run_record(run: Run, priced: Energy | None, accuracy: float | None) -> dict[
         "clipped_inputs": run.clipped_inputs,
         "operations": operations(run),
         "layers": layers,
+        "timing": None if run.cycles is None else cycles_record(run.cycles),
         "energy": None if priced is None else energy_record(priced),
     }
 

@@ -10,6 +10,7 @@ from neurodeploy.program.run import Run
 from neurodeploy.reports.compare import Comparison
 from neurodeploy.reports.energy import Energy
 from neurodeploy.reports.records import comparison_record, program_record, run_record
+from neurodeploy.reports.timing import timing_lines
 
 _UNITS = ((1e12, "J"), (1e9, "mJ"), (1e6, "uJ"), (1e3, "nJ"), (1.0, "pJ"))
 
@@ -130,6 +131,7 @@ def run_text(run: Run, priced: Energy | None, accuracy: float | None) -> str:
         "",
         *_operations_text(data["operations"]),
         *_energy_text(priced),
+        *(timing_lines(run.cycles) if run.cycles else ()),
     ]
     overflows = sum(node.overflows for node in run.nodes)
     if overflows or run.clipped_inputs:

@@ -1,7 +1,7 @@
 """The figures of a synchronous machine, from which the time of a step follows.
 
-A target that gives them as its `[cycles]` table can be timed. What they mean, and how a step passes,
-is in `backends/simulator/cycles` and in docs/cycles.md.
+A target that gives them as its `[cycles]` table can be timed. What they mean, and how a step
+passes, is in `backends/simulator/cycles` and in docs/cycles.md.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from neurodeploy.neurons import SPECS
 from neurodeploy.program.ir import Dense, Population, Source, edges
@@ -79,7 +80,11 @@ def way(machine, start, core):
         if chips[0] == chips[1]:
             found.append((x, y, name, machine.hop_cycles, machine.flit_cycles))
         else:  # one link for the whole side of the chip
-            at = (x, chips[0][1] * machine.mesh_y) if size == 0 else (chips[0][0] * machine.mesh_x, y)
+            at = (
+                (x, chips[0][1] * machine.mesh_y)
+                if size == 0
+                else (chips[0][0] * machine.mesh_x, y)
+            )
             found.append((*at, name, machine.chip_hop_cycles, machine.chip_flit_cycles))
         x, y = new
     return [*found, ("core", core)]
@@ -143,74 +148,92 @@ def senders(program, names, rows):
     return found
 
 
-def run_phase(program, names, rows, tally):
-    """Run one phase until all is quiet; return its cycles, the last core, and that core's stages."""
-    machine = program.target.cycles
-    places = machine.queues or math.inf
-    ports = senders(program, names, rows)
-    number = 0
-    for at in sorted(ports, key=lambda core: -1 if core == PORT else core):
-        sender = ports[at]
-        every = sender.line + [p for _, group in sender.groups for p in group]
-        for packet in every:
-            packet.number = number
-            number += 1
-            tally["sent", at] += 1
-            tally["received", packet.core] += 1
-            tally["adding", packet.core] += packet.interval
-            tally["words", packet.core] += packet.words
-    left = number
-    waiting, held, busy, moving = defaultdict(list), defaultdict(int), defaultdict(int), []
-    came, ended, now = {}, {}, 0
-    while left or any(s.groups for s in ports.values()) or any(busy.values()):
-        freed = defaultdict(int)
-        for item in list(moving):
-            if item[0] == now:
-                moving.remove(item)
-                item[1].since = now
-                waiting[item[1].way[0]].append(item[1])
-        for sender in ports.values():
+class Phase:
+    """One phase of one step, from the first cycle until all is quiet."""
+
+    def __init__(self, program, names, rows, tally):
+        self.machine, self.tally = program.target.cycles, tally
+        self.places = self.machine.queues or math.inf
+        self.ports = senders(program, names, rows)
+        self.waiting, self.held, self.busy = defaultdict(list), defaultdict(int), defaultdict(int)
+        self.moving, self.came, self.ended, self.now = [], {}, {}, 0
+        self.left = self.count_packets()
+
+    def count_packets(self):
+        number = 0
+        for at in sorted(self.ports, key=lambda core: -1 if core == PORT else core):
+            sender = self.ports[at]
+            for packet in sender.line + [p for _, group in sender.groups for p in group]:
+                packet.number = number
+                number += 1
+                self.tally["sent", at] += 1
+                self.tally["received", packet.core] += 1
+                self.tally["adding", packet.core] += packet.interval
+                self.tally["words", packet.core] += packet.words
+        return number
+
+    def run(self):
+        """Return the cycles, the last core, and that core's stages."""
+        while self.left or any(s.groups for s in self.ports.values()) or any(self.busy.values()):
+            self.arrive()
+            self.send()
+            self.take()
+            for place in self.busy:
+                self.busy[place] = max(0, self.busy[place] - 1)
+            for sender in self.ports.values():
+                sender.tick(self.now)
+            self.now += 1
+        return finish(self.machine, self.ports, self.came, self.ended, self.tally)
+
+    def arrive(self):
+        for item in [item for item in self.moving if item[0] == self.now]:
+            self.moving.remove(item)
+            self.stand(item[1])
+
+    def stand(self, packet):
+        """Put a packet in the line where it goes next."""
+        packet.since = self.now
+        self.waiting[packet.way[0]].append(packet)
+        if packet.way[0][0] == "core":
+            self.came[packet.core] = self.now
+
+    def send(self):
+        for sender in self.ports.values():
             sender.ready()
-        for sender in sorted(
-            (s for s in ports.values() if s.line), key=lambda s: s.line[0].number
-        ):
-            packet = sender.line[0]
-            if held[packet.way[0]] < places:
-                sender.line.pop(0)
-                sender.last = packet.since = now
-                held[packet.way[0]] += 1
-                waiting[packet.way[0]].append(packet)
-        heads = {}
-        for place, line in waiting.items():
-            for packet in line:
-                if packet.since == now and place[0] == "core":
-                    came[place[1]] = now
-            if line and not busy[place]:
+        lines = [sender for sender in self.ports.values() if sender.line]
+        for sender in sorted(lines, key=lambda s: s.line[0].number):
+            if self.held[sender.line[0].way[0]] < self.places:
+                packet = sender.line.pop(0)
+                sender.last = self.now
+                self.held[packet.way[0]] += 1
+                self.stand(packet)
+
+    def take(self):
+        heads, freed = {}, []
+        for place, line in self.waiting.items():
+            if line and not self.busy[place]:
                 heads[place] = min(line, key=lambda p: (p.since, p.number))
         for place, packet in sorted(heads.items(), key=lambda item: item[1].number):
             if place[0] == "core":
-                busy[place] = packet.interval
-                ended[place[1]] = now + packet.interval
-                left -= 1
-            elif held[packet.way[1]] < places:
-                held[packet.way[1]] += 1
-                busy[place] = place[4]
-                tally["link", place[:3]] += 1
-                tally["waited", place[:3]] += now - packet.since
-                packet.way = packet.way[1:]
-                moving.append((now + place[3], packet))
+                self.busy[place] = packet.interval
+                self.ended[place[1]] = self.now + packet.interval
+                self.left -= 1
+            elif self.held[packet.way[1]] < self.places:
+                self.cross(place, packet)
             else:
                 continue
-            waiting[place].remove(packet)
-            freed[place] += 1
-        for place, count in freed.items():
-            held[place] -= count
-        for place in busy:
-            busy[place] = max(0, busy[place] - 1)
-        for sender in ports.values():
-            sender.tick(now)
-        now += 1
-    return finish(machine, ports, came, ended, tally)
+            self.waiting[place].remove(packet)
+            freed.append(place)
+        for place in freed:
+            self.held[place] -= 1
+
+    def cross(self, place, packet):
+        self.tally["link", place[:3]] += 1
+        self.tally["waited", place[:3]] += self.now - packet.since
+        self.busy[place] = place[4]
+        packet.way = packet.way[1:]
+        self.held[packet.way[0]] += 1
+        self.moving.append((self.now + place[3], packet))
 
 
 def finish(machine, ports, came, ended, tally):
@@ -223,7 +246,7 @@ def finish(machine, ports, came, ended, tally):
         marks.append(max(marks[-1], ended.get(core, -1)))
         drained = ended[core] + machine.synapse_fill if core in ended else -1
         marks.append(max(marks[-1], drained))
-        stages = [b - a for a, b in zip(marks, marks[1:], strict=False)]
+        stages = [b - a for a, b in pairwise(marks)]
         for stage, cycles in enumerate(stages):
             tally["stage", core, stage] += cycles
         if marks[-1] > latest:
@@ -261,7 +284,7 @@ def run_machine(program, values):
             rows = {n: v[b, h - lag[n]] for n, v in values.items() if 0 <= h - lag[n] < length}
             found = []
             for phase, names in enumerate(phase_names(program)):
-                latest, slowest, path = run_phase(program, names, rows, tally)
+                latest, slowest, path = Phase(program, names, rows, tally).run()
                 found.append((latest + barrier(program.target.cycles), slowest))
                 for stage, cycles in enumerate([*path, barrier(program.target.cycles)]):
                     tally["phase", phase, stage] += cycles

@@ -6,6 +6,7 @@ The values are not what the program computes: the time of a step depends on them
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -85,10 +86,11 @@ def random_program(rng, *, delays=None, **how):
             _edge(rng, source, width[source], own, lag[name] - lag[source]) for source in known
         ]
         edges = [e for e in edges if isinstance(e, Dense) or len(e.sign) == own]
-        if rng.random() < 0.2:
-            edges.append(_edge(rng, name, own, own, 1))
-        edges = edges or [_edge(rng, known[0], width[known[0]], own, lag[name] - lag[known[0]], 1)]
-        nodes.append(_node(rng, name, own, tuple(edges), lag[name]))
+        edges = edges or [
+            _edge(rng, known[0], width[known[0]], own, lag[name] - lag[known[0]], dense=True)
+        ]
+        again = _edge(rng, name, own, own, 1, dense=True)
+        nodes.append(_node(rng, name, own, tuple(edges), again, lag[name]))
     last = nodes[-1]
     base = target("asic45")
     program = Program(
@@ -111,7 +113,7 @@ def random_placement(rng, program):
     for node in program.nodes[1:]:
         cuts = {0, node.width, *rng.integers(0, node.width + 1, int(rng.integers(0, 3))).tolist()}
         bounds = sorted(cuts)
-        for first, last in zip(bounds, bounds[1:], strict=False):
+        for first, last in pairwise(bounds):
             core = int(rng.integers(cores))
             found.append(Slice(node=node.name, first=first, last=last, core=core))
     order = rng.permutation(len(found))
@@ -136,13 +138,11 @@ def _source(rng):
 def _edge(rng, source, wide, own, delay, dense=None):
     if dense or wide != own or rng.random() < 0.6:
         bits = int(rng.choice([2, 4, 8]))
-        return Dense(
-            source=source, weight=np.ones((own, wide), int), weight_bits=bits, delay=delay
-        )
+        return Dense(source=source, weight=np.ones((own, wide), int), weight_bits=bits, delay=delay)
     return Tap(source=source, sign=rng.integers(-1, 2, own), delay=delay)
 
 
-def _node(rng, name, width, edges, latency):
+def _node(rng, name, width, edges, again, latency):
     if rng.random() < 0.3:
         return Stream(name=name, width=width, edges=edges, unit=np.ones(width), latency=latency)
     spec = SPECS[str(rng.choice(sorted(SPECS)))]
@@ -150,7 +150,7 @@ def _node(rng, name, width, edges, latency):
     return Population(
         name=name,
         width=width,
-        edges=edges,
+        edges=(*edges, again) if spec.spiking and rng.random() < 0.3 else edges,
         spec=spec.name,
         options=spec.options(),
         coefs={},

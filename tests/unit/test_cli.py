@@ -152,6 +152,34 @@ def test_loihi_has_no_joules_until_a_table_is_named(tiny, tmp_path):
     assert "table paper45" in ok(*args, "--prices", "paper45").stdout
 
 
+def test_timing_shows_cycles_and_seconds(tiny, compiled, tmp_path):
+    args = ("simulate", compiled, "--input", tiny / "data.npz")
+    shown = ok(*args, "--timing").stdout
+    for part in ("time per inference:", "cycles at 500 MHz", "scope: cycle-level", "barrier"):
+        assert part in shown
+    record = json.loads(ok(*args, "--timing", "--json").stdout)["run"]
+    timing = record["timing"]
+    each = timing["cycles_per_inference"]
+    assert sum(timing["steps"]["cycles"]) == pytest.approx(each)
+    assert len(timing["steps"]["critical_core"]) == record["samples"]
+    assert sum(timing["by_stage"].values()) == pytest.approx(each)
+    assert sum(phase["cycles"] for phase in timing["phases"]) == pytest.approx(each)
+    assert timing["latency_s"] == pytest.approx(each / timing["machine"]["clock_hz"])
+    assert json.loads(ok(*args, "--json").stdout)["run"]["timing"] is None
+    page = tmp_path / "page.html"
+    ok("report", compiled, "--input", tiny / "data.npz", "-o", page, "--timing")
+    assert f"{each:,.1f} cycles" in page.read_text()
+    assert "busiest cores" in page.read_text()
+
+
+def test_an_asynchronous_chip_cannot_be_timed(tiny, tmp_path):
+    ok("compile", tiny / "model.pt", "--target", "loihi2", "-o", tmp_path / "out")
+    result = run("simulate", tmp_path / "out", "--input", tiny / "data.npz", "--timing")
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert "error[E304]: loihi2 does not say how long its steps take" in result.stderr
+    assert "fix: compile for a target with a [cycles] table: asic45" in result.stderr
+
+
 def test_compare_names_the_first_divergence(tiny, tmp_path):
     args = ("compile", tiny / "model.pt", "--target", "asic45", "--bits", 3, "-o", tmp_path / "out")
     ok(*args)

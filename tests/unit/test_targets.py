@@ -8,6 +8,7 @@ from neurodeploy.targets.find import _shipped
 from neurodeploy.targets.schema import PRICED
 
 LOIHI = (_shipped() / "loihi2.toml").read_text()
+ASIC = (_shipped() / "asic45.toml").read_text()
 PAPER = (_shipped() / "prices" / "paper45.toml").read_text()
 
 
@@ -15,9 +16,10 @@ PAPER = (_shipped() / "prices" / "paper45.toml").read_text()
 def test_every_shipped_target_has_a_source_for_every_number(name):
     chip = target(name)
     assert chip.name == name
-    for part in ("chip", "core", "numbers", "timing"):
-        for key, value in vars(getattr(chip, part)).items():
-            assert value is None or len(chip.sources[f"{part}.{key}"]) > 10
+    parts = [chip.chip, chip.core, chip.numbers, chip.timing, *filter(None, [chip.cycles])]
+    for table, part in zip(("chip", "core", "numbers", "timing", "cycles"), parts, strict=False):
+        for key, value in vars(part).items():
+            assert value is None or len(chip.sources[f"{table}.{key}"]) > 10
 
 
 @pytest.mark.parametrize("name", price_names())
@@ -90,3 +92,48 @@ def test_a_missing_file_is_unreadable():
     with pytest.raises(InputError, match=r"cannot read nowhere\.toml") as caught:
         target("nowhere.toml")
     assert caught.value.code == "E101"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("mesh_x = 8", "mesh_x = 9", "cycles: a mesh of 9 x 8 routers for 64 cores"),
+        ("lanes = 4", "lanes = 0", "cycles.lanes is 0"),
+        ("synapse_fill = 3", "synapse_fill = -1", "cycles.synapse_fill is -1"),
+        ("hop_cycles = 1", "hop_cycles = 1.5", "cycles.hop_cycles is 1.5"),
+        ("hop_cycles = 1", "", "missing key 'cycles.hop_cycles'"),
+        ("hop_cycles = 1", "hop_cycles = 1\nqueues = 2", "cycles.queues has no source"),
+        ('"cycles.lanes" =', '"cycles.lane" =', "cycles.lanes has no source"),
+    ],
+)
+def test_a_bad_machine_is_named_and_explained(tmp_path, old, new, says):
+    assert old in ASIC
+    path = tmp_path / "chip.toml"
+    path.write_text(ASIC.replace(old, new, 1))
+    with pytest.raises(InputError) as caught:
+        target(str(path))
+    assert (caught.value.code, caught.value.where) == ("E202", str(path))
+    assert says in caught.value.what
+    assert caught.value.fix
+
+
+def test_several_chips_say_how_they_are_joined(tmp_path):
+    path = tmp_path / "chips.toml"
+    figures = {"chips_x": 3, "chips_y": 2}
+    path.write_text(_with_cycles(figures))
+    with pytest.raises(InputError, match="nothing says how 6 chips are joined"):
+        target(str(path))
+    path.write_text(_with_cycles(figures | {"chip_hop_cycles": 20, "chip_flit_cycles": 4}))
+    board = target(str(path))
+    assert board.cores == 6 * 64
+    assert board.cycles.router(64) == (8, 0)  # the first core of the second chip
+    assert board.cycles.router(3 * 64 + 9) == (1, 9)
+    assert board.cycles.barrier == 16 + 3 * 20
+
+
+def _with_cycles(figures):
+    """Return the shipped target with more figures of its machine."""
+    lines = "\n".join(f"{key} = {value}" for key, value in figures.items())
+    sources = "\n".join(f'"cycles.{key}" = "chosen here"' for key in figures)
+    text = ASIC.replace("[cycles]", f"[cycles]\n{lines}", 1)
+    return text.replace("[sources]", f"[sources]\n{sources}", 1)

@@ -6,8 +6,8 @@ ties by packet number, each as early as it can:
     link     r = max(t, free); free = r + flit; the packet is at the next router at r + hop
     core     s = max(a, end);  end = s + interval
 
-Since packets only go on to links of higher numbers (see `mesh`), links are served one by one in that
-order, each once, with all its packets at hand.
+Since packets only go on to links of higher numbers (see `mesh`), links are served one by one in
+that order, each once, with all its packets at hand.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Space(NamedTuple):
     axon: Ints
     slot_packet: Ints  #: packets of each link, or of each core
     slot_delay: Ints
-    count: Ints
+    counts: Ints
     keys: Ints
     sent: Ints  #: by core: when its last packet left
     arrived: Ints  #: by core: when the last packet came
@@ -158,7 +158,7 @@ def route(plan: Plan, phase: int, packets: int, waited: Any, work: Space) -> Non
     """Take packets over all links of a phase; afterwards `time` is when each is at its core."""
     base = plan.link_first[phase]
     links = plan.link_first[phase + 1] - base
-    count = work.count
+    count = work.counts
     count[: links + 1] = 0
     for p in range(packets):
         flow = plan.axon_flow[work.axon[p]]
@@ -195,7 +195,7 @@ def route(plan: Plan, phase: int, packets: int, waited: Any, work: Space) -> Non
 @njit(cache=True, nogil=True)
 def queue(plan: Plan, packets: int, work: Space) -> None:
     """Serve packets that have come to their cores, each core in the order of their coming."""
-    count = work.count
+    count = work.counts
     count[: plan.cores + 1] = 0
     for p in range(packets):
         count[plan.axon_core[work.axon[p]] + 1] += 1

@@ -1,8 +1,8 @@
 """Routers, links and the way between them.
 
-Routers stand on a grid, x to the east and y to the north. A packet goes along x first and then along
-y (XY order). Each router has one link to each neighbour; where the neighbour is on another chip,
-all rows (columns) of the chip share one link, which is named after the first of them.
+Routers stand on a grid, x to the east and y to the north. A packet goes along x first and then
+along y (XY order). Each router has one link to each neighbour; where the neighbour is on another
+chip, all rows (columns) of the chip share one link, which is named after the first of them.
 
 Links are numbered so that a packet only ever goes on to links of higher numbers:
 
@@ -17,10 +17,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from neurodeploy.program.ir import Ints
 from neurodeploy.targets.cycles import Machine
-
-import numpy as np
 
 DIRECTIONS = ("east", "west", "north", "south")
 

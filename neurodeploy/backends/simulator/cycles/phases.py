@@ -125,10 +125,12 @@ def axons(program: Program, name: str) -> Axons:
                     own[:, part.first : part.last] += edge.sign[part.first : part.last] != 0
     cores = sorted(weights)
     table = np.array([weights[core] for core in cores], np.int64).reshape(len(cores), 2, width)
-    count, bits = table[:, 0].T, table[:, 1].T
-    neuron, at = np.nonzero(count)
-    n, b = count[neuron, at], bits[neuron, at]
-    interval = np.maximum(-(-n // machine.accumulators), -(-b // (machine.banks * machine.word_bits)))
+    counts, bits = table[:, 0].T, table[:, 1].T
+    neuron, at = np.nonzero(counts)
+    n, b = counts[neuron, at], bits[neuron, at]
+    interval = np.maximum(
+        -(-n // machine.accumulators), -(-b // (machine.banks * machine.word_bits))
+    )
     return Axons(
         first=np.searchsorted(neuron, np.arange(width + 1)),
         core=np.array(cores, np.int64)[at],

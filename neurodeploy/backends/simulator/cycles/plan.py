@@ -3,9 +3,9 @@
 Most of what a packet will meet is known before it is sent. Its axon says to which core it goes and
 what it costs there. Its flow (from which emitter to which core, in which phase) says over which
 links. And of those links only the ones where packets can meet have to be followed: where a link is
-fed from one place, whose packets are at least as far apart as the link needs, nobody ever waits, and
-the link is just `hop` cycles. A phase in which no link and no core is fed from two places is `plain`:
-its packets need no queues at all.
+fed from one place, whose packets are at least as far apart as the link needs, nobody ever waits,
+and the link is just `hop` cycles. A phase in which no link and no core is fed from two places is
+`plain`: its packets need no queues at all.
 """
 
 from __future__ import annotations

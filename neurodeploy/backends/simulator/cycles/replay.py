@@ -45,7 +45,7 @@ class Replay:
         events = np.empty(max(ends[-1], 1), np.int32)
         for n, name in enumerate(names):
             own = events[ends[n] - counts[n] : ends[n]]
-            rows = values[name].reshape(samples * steps, -1)
+            rows = values[name].reshape(samples * steps, values[name].shape[2])
             compact(rows, pointers[n], own, self._fired[n])
             pointers[n] += ends[n] - counts[n]
         outcome = self._outcome(samples, steps + int(plan.latency.max()))
@@ -85,9 +85,7 @@ class Replay:
         )
 
 
-def _cores(
-    found: Layout, fired: list[Ints], stages: Ints, critical: Ints
-) -> tuple[CoreLoad, ...]:
+def _cores(found: Layout, fired: list[Ints], stages: Ints, critical: Ints) -> tuple[CoreLoad, ...]:
     """Return what each core did: packets from its axons, times from the replay."""
     sums = {core: np.zeros(4, np.int64) for core in found.cores}  # adding, sent, received, words
     for axons, flows, counts in zip(found.axons, found.axon_flows, fired, strict=True):
