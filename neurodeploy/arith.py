@@ -38,6 +38,9 @@ class Arith(Protocol):
     def select(self, condition: Any, yes: Any, no: Any) -> Any:
         """Return `yes` where the condition holds, else `no`."""
 
+    def read(self, table: Any) -> Any:
+        """Return this step's row of a table: who runs the step hands it that row."""
+
 
 def _fires(value: Any, threshold: Any, compare: str) -> Any:
     return value >= threshold if compare == ">=" else value > threshold
@@ -62,6 +65,10 @@ class Real:
     def select(self, condition: Any, yes: Any, no: Any) -> Any:
         """Choose element by element."""
         return np.where(condition, yes, no)
+
+    def read(self, table: Any) -> Any:
+        """Return the row."""
+        return table
 
 
 @dataclass(frozen=True)
@@ -107,6 +114,10 @@ class Fixed:
         """Choose element by element."""
         return np.where(condition, yes, no)
 
+    def read(self, table: Any) -> Any:
+        """Return the row."""
+        return table
+
     def shift(self, value: Any, bits: Any) -> Any:
         """Bring an integer current to a state's scale: `value * 2**bits`, rounded if negative."""
         left, right = np.maximum(bits, 0), np.maximum(-np.asarray(bits, np.int64), 0)
@@ -120,7 +131,7 @@ class Fixed:
         return (value + ((np.int64(1) << bits) >> 1)) >> bits
 
 
-COUNTED = ("mul", "add", "cmp", "select", "write")
+COUNTED = ("mul", "add", "cmp", "select", "write", "read")
 
 
 @dataclass
@@ -149,6 +160,10 @@ class Count:
     def select(self, condition: Any, yes: Any, no: Any) -> Any:  # noqa: ARG002
         """Count a choice."""
         return self.tick("select")
+
+    def read(self, table: Any) -> Any:  # noqa: ARG002
+        """Count a table read."""
+        return self.tick("read")
 
 
 @dataclass(frozen=True)
@@ -200,6 +215,10 @@ class Trace:
     def select(self, condition: Any, yes: Any, no: Any) -> Sym:
         """Record a choice."""
         return self.emit("select", condition, yes, no)
+
+    def read(self, table: Any) -> Sym:
+        """Record a table read."""
+        return self.emit("read", table)
 
 
 @dataclass(frozen=True)

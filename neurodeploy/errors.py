@@ -86,3 +86,14 @@ def together(errors: Sequence[NeurodeployError]) -> NeurodeployError:
     first, *others = errors
     first.others = (*first.others, *others)
     return first
+
+
+def require_rows(steps: int, rows: int | None, where: str) -> None:
+    """Raise InputError E106 if a sequence is longer than a table with `rows` rows, if any."""
+    if rows is not None and steps > rows:
+        raise InputError(
+            "E106",
+            f"a sequence of {steps} steps is longer than the table of {rows} steps",
+            where=where,
+            fix=f"give at most {rows} steps, or train with a table of {steps} steps",
+        )

@@ -244,7 +244,8 @@ def _neurons(module: Neuron, kind: torch.dtype) -> Neurons:
     width, heard = module.width, module.recurrent
 
     def exact(value: Any) -> Any:
-        return vector(_array(torch.as_tensor(value).to(kind)), width)
+        array = _array(torch.as_tensor(value).to(kind))
+        return array if array.ndim == 2 else vector(array, width)  # a table has a row per step
 
     return Neurons(
         spec=module.spec.name,

@@ -13,7 +13,7 @@ from typing import Any, overload
 import numpy as np
 
 from neurodeploy.arith import Real
-from neurodeploy.errors import InputError
+from neurodeploy.errors import InputError, require_rows
 from neurodeploy.graph.ir import (
     Add,
     Affine,
@@ -28,7 +28,7 @@ from neurodeploy.graph.ir import (
     Population,
     Reduce,
 )
-from neurodeploy.kernels import real_kernel, share
+from neurodeploy.kernels import packed, real_kernel, share
 
 
 @overload
@@ -54,12 +54,18 @@ def interpret(
 
 
 def run(
-    graph: Graph, x: Any, record: Collection[str] = (), *, compiled: bool = True
+    graph: Graph,
+    x: Any,
+    record: Collection[str] = (),
+    *,
+    compiled: bool = True,
+    reach: dict[str, Array] | None = None,
 ) -> tuple[Array, dict[str, Array], dict[str, Array]]:
     """Run `graph`; return its output, the recorded outputs, and the membranes of recorded nodes.
 
     A membrane [T, B, N] is what each spike was decided on: the folded or unfolded state that is
-    compared with the threshold, before reset.
+    compared with the threshold, before reset. `reach`, if given, receives the greatest magnitude
+    [N] of it and of all registers of each recorded neuron.
     """
     x = checked_input(graph, x)
     values: dict[str, Array] = {}
@@ -69,7 +75,9 @@ def run(
     for node in graph:
         inputs = [x] if isinstance(node.op, Input) else [values[name] for name in node.inputs]
         probe = node.name in record
-        values[node.name], membrane = _evaluate(node, inputs, probe=probe, compiled=compiled)
+        values[node.name], membrane, top = _evaluate(node, inputs, probe=probe, compiled=compiled)
+        if reach is not None and top is not None:
+            reach[node.name] = top
         if probe:
             kept[node.name] = values[node.name]
             if membrane is not None:
@@ -93,16 +101,19 @@ def checked_input(graph: Graph, x: Any) -> Array:
         )
     if not np.all(np.isfinite(data)):
         raise InputError("E106", "input has NaN or infinite values", fix="clean the data")
+    for node in graph:
+        if isinstance(node.op, Neurons | Population):
+            require_rows(len(data), node.op.longest, f'node "{node.name}"')
     return data
 
 
 def _evaluate(
     node: Node, inputs: Sequence[Array], *, probe: bool, compiled: bool
-) -> tuple[Array, Array | None]:
+) -> tuple[Array, Array | None, Array | None]:
     op = node.op
     if isinstance(op, Neurons | Population):
         return _neurons(op, inputs[0], probe=probe, compiled=compiled)
-    return _STATELESS[type(op)](op, inputs), None
+    return _STATELESS[type(op)](op, inputs), None, None
 
 
 _STATELESS: dict[type, Callable[[Any, Sequence[Array]], Array]] = {
@@ -124,26 +135,26 @@ def _reduce(op: Reduce, x: Array) -> Array:
 
 def _neurons(
     op: Neurons | Population, x: Array, *, probe: bool, compiled: bool
-) -> tuple[Array, Array | None]:
+) -> tuple[Array, Array | None, Array | None]:
     spec, width = op.model, x.shape[2]
-    if isinstance(op, Neurons):
-        coefs = spec.fold(spec.params(**op.params), op.options, np)
-        drive = x * op.gain + op.bias
-    else:
-        coefs = spec.coefs(**op.coefs)
-        drive = x * op.sign + op.bias
-    table = np.array([np.broadcast_to(value, width) for value in coefs], np.float64)
+    drive = x * (op.gain if isinstance(op, Neurons) else op.sign) + op.bias
+    coefs = spec.arranged(op.folded, width)
     state = np.zeros((len(spec.state._fields), x.shape[1], width))
+    reach = np.zeros(x.shape[1:] if probe else (0, 0))
     out, membrane = np.empty_like(drive), np.empty_like(drive if probe else drive[:0])
     if compiled:
         loop = _loop(op)
         options = tuple(sorted(op.options.items()))
         kernel = real_kernel(spec.name, options, probe=probe, recurrent=bool(loop))
-        args = (*loop, np.ascontiguousarray(drive), table, state, out, membrane, op.reverse)
+        packs = packed(spec.traced(op.options), coefs._asdict(), len(x), np.float64)
+        held = (state, out, membrane, reach)
+        args = (*loop, np.ascontiguousarray(drive), *packs, *held, op.reverse)
         share(kernel, *args, samples=x.shape[1], work=x.size * (width if loop else 1))
     else:
-        _by_step(op, drive, table, state, out)
-    return out * op.amplitude, membrane if probe and compiled else None
+        _by_step(op, drive, coefs, state, out)
+    if not (probe and compiled):
+        return out * op.amplitude, None, None
+    return out * op.amplitude, membrane, reach.max(axis=0, initial=0.0)
 
 
 def _loop(op: Neurons | Population) -> tuple[Any, ...]:
@@ -153,17 +164,14 @@ def _loop(op: Neurons | Population) -> tuple[Any, ...]:
     return np.ascontiguousarray(op.recurrent.T), float(op.amplitude)
 
 
-def _by_step(
-    op: Neurons | Population, drive: Array, table: Array, state: Array, out: Array
-) -> None:
+def _by_step(op: Neurons | Population, drive: Array, coefs: Any, state: Array, out: Array) -> None:
     spec, o = op.model, Real()
-    coefs, z = spec.coefs(*table), spec.state(*state)
-    steps, sent = range(len(drive)), np.zeros_like(drive[0])
-    for t in reversed(steps) if op.reverse else steps:
+    z, steps, sent = spec.state(*state), range(len(drive)), np.zeros_like(drive[0])
+    for i, t in enumerate(reversed(steps) if op.reverse else steps):
         x = drive[t]
         if op.recurrent is not None:
             x = x + _fed(op.recurrent, sent)
-        out[t], z = spec.step(o, coefs, z, x, op.options)
+        out[t], z = spec.step(o, spec.at(coefs, i), z, x, op.options)
         sent = out[t] * op.amplitude
 
 

@@ -98,7 +98,7 @@ class Neurons(Op):
 
     spec: str
     options: Mapping[str, Any]
-    params: Mapping[str, Array]  #: each [width]
+    params: Mapping[str, Array]  #: each [width], tables [T, width]
     gain: Array
     bias: Array
     amplitude: float = 1.0
@@ -109,6 +109,17 @@ class Neurons(Op):
     def model(self) -> NeuronSpec:
         """The neuron model."""
         return SPECS[self.spec]
+
+    @property
+    def folded(self) -> Any:
+        """The coefficients of the model's step."""
+        return self.model.fold(self.model.params(**self.params), self.options, np)
+
+    @property
+    def longest(self) -> int | None:
+        """How many steps the tables are for; None: any number."""
+        coefs = self.model.arranged(self.folded, len(self.gain))
+        return self.model.longest(coefs._asdict(), self.options)
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +132,7 @@ class Population(Op):
 
     spec: str
     options: Mapping[str, Any]
-    coefs: Mapping[str, Array]  #: each [width]
+    coefs: Mapping[str, Array]  #: each [width], tables [T, width]
     sign: Array  #: -1, 0 or 1
     bias: Array
     unit: Array
@@ -133,6 +144,16 @@ class Population(Op):
     def model(self) -> NeuronSpec:
         """The neuron model."""
         return SPECS[self.spec]
+
+    @property
+    def folded(self) -> Any:
+        """The coefficients of the model's step."""
+        return self.model.coefs(**self.coefs)
+
+    @property
+    def longest(self) -> int | None:
+        """How many steps the tables are for; None: any number."""
+        return self.model.longest(self.coefs, self.options)
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,8 +200,8 @@ class Node:
 class Range:
     """What calibration saw at a node; arrays [width], on the scale of the node's output.
 
-    `peak` is the largest magnitude of a population's membrane, on the scale of its folded state
-    (zeros elsewhere). `whole`: all values were whole numbers.
+    `peak` is the largest magnitude of a population's membrane and other registers, on the scale of
+    its folded state (zeros elsewhere). `whole`: all values were whole numbers.
     """
 
     low: Array

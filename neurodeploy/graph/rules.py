@@ -88,8 +88,10 @@ def _node(graph: Graph, node: Node) -> Iterator[NeurodeployError]:
                 where=where,
                 fix="train again, or restore an earlier checkpoint",
             )
-        elif not isinstance(node.op, Linear) and value.shape != (need := _shape(key, widths)):
-            yield InputError("E107", f"{key} has shape {value.shape}, not {need}", where=where)
+        elif not isinstance(node.op, Linear):
+            need = _shape(node.op, key, value, widths)
+            if value.shape != need:
+                yield InputError("E107", f"{key} has shape {value.shape}, not {need}", where=where)
     for source in node.inputs:
         if isinstance(graph[source].op, Reduce) and not isinstance(node.op, (Linear, Affine)):
             yield InputError(
@@ -106,8 +108,10 @@ def _node(graph: Graph, node: Node) -> Iterator[NeurodeployError]:
         yield InputError("E107", "signs are -1, 0 or 1", where=where)
 
 
-def _shape(key: str, widths: list[int]) -> tuple[int, ...]:
-    """Return the shape of an array of a channelwise operation."""
+def _shape(op: Op, key: str, value: Any, widths: list[int]) -> tuple[int, ...]:
+    """Return the shape of an array of a channelwise operation; a table has any number of rows."""
+    if isinstance(op, Neurons | Population) and key in op.model.tables:
+        return (*value.shape[:1], widths[0])
     return (widths[0], widths[0]) if key == "recurrent" else (widths[0],)
 
 

@@ -60,5 +60,7 @@ def _value(value: Any, full: bool) -> str:
 
 
 def _range(value: Any) -> str:
+    if not value.size:
+        return "none"
     low, high = float(np.min(value)), float(np.max(value))
     return f"{low:.6g}" if low == high else f"{low:.6g} .. {high:.6g}"

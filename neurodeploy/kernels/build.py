@@ -3,14 +3,17 @@
 Two families, both derived from the one `step` of a neuron: `fixed_kernel` (chip integers, for the
 simulator) and `real_kernel` (float64, for the interpreter); `train.py` makes those for training. A
 kernel runs the samples `first` to `last` of its arrays, time inside, channels innermost;
-`threads.share` spreads the samples over threads.
+`threads.share` spreads the samples over threads. Coefficients that change with the step come as
+tables [tables, T, N]; step i of the neuron, counted from where it starts, uses row i.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
+
+import numpy as np
 
 from neurodeploy.arith import Fixed
 from neurodeploy.kernels.cache import load
@@ -42,8 +45,16 @@ def _rows(prefix: str, names: tuple[str, ...], source: str, index: str = "") -> 
     return [f"{prefix}_{name} = {source}[{i}{index}]" for i, name in enumerate(names)]
 
 
-def _reads(step: Traced, extra: tuple[str, ...] = ()) -> list[str]:
-    lines = [f"k_{n} = K_{n}[n]" for n in (*step.coefs, *extra)]
+def packed(step: Traced, coefs: Mapping[str, Any], steps: int, dtype: Any) -> tuple[Any, Any]:
+    """Return k [coefs, N] and tables [tables, steps, N] as a kernel wants arranged `coefs`."""
+    rows = [np.asarray(coefs[name], dtype) for name in step.coefs]
+    tables = [np.asarray(coefs[name][:steps], dtype) for name in step.tables]
+    width = len(rows[0])
+    return np.stack(rows), np.stack(tables) if tables else np.zeros((0, 0, width), dtype)
+
+
+def _reads(step: Traced) -> list[str]:
+    lines = [f"k_{n} = K_{n}[n]" for n in (*step.coefs, *step.tables)]
     return lines + [f"z_{n} = Z_{n}[n]" for n in step.states]
 
 
@@ -53,13 +64,13 @@ def _writes(step: Traced) -> list[str]:
 
 @cache
 def fixed_kernel(name: str, options: Options, fixed: Fixed, *, recurrent: bool = False) -> Kernel:
-    """Return `run(current, k, left, right, bias, z, out, overflows, reverse, first, last)`.
+    """Return `run(current, k, tables, left, right, bias, z, out, overflows, reverse, first, last)`.
 
-    current int32 [B, T, N]; k int64 [coefs, N]; left, right (shifts to the state's scale) and
-    bias int64 [N]; z int64 [states, B, N], updated; out [B, T, N], written; overflows int64 [B],
-    added to; reverse: run from the last step to the first. `recurrent`, for neurons that spike:
-    arguments (weight, exponent, events) stand in front; weight int [senders, N], whose sums
-    << exponent the current gains; events int64 [B], added to.
+    current int32 [B, T, N]; k int64 [coefs, N]; tables int64 [tables, T, N]; left, right (shifts
+    to the state's scale) and bias int64 [N]; z int64 [states, B, N], updated; out [B, T, N],
+    written; overflows int64 [B], added to; reverse: run from the last step to the first.
+    `recurrent`, for neurons that spike: arguments (weight, exponent, events) stand in front; weight
+    int [senders, N], whose sums << exponent the current gains; events int64 [B], added to.
     """
     step, loop = _traced(name, options), SPIKES if recurrent else NONE
     return _compiled(
@@ -68,7 +79,7 @@ ONE = np.int64(1)
 
 
 {_JIT}
-def run({loop.args}current, k, left, right, bias, z, out, overflows, reverse, first, last):
+def run({loop.args}current, k, tables, left, right, bias, z, out, overflows, reverse, first, last):
     steps, width = current.shape[1:]
 {_lines(loop.setup, 1)}
     for b in range(first, last):
@@ -81,6 +92,7 @@ def run({loop.args}current, k, left, right, bias, z, out, overflows, reverse, fi
 {_lines(loop.gather, 3)}
             row = current[b, t]
             spikes = out[b, t]
+{_lines(_rows("K", step.tables, "tables", ", i"), 3)}
             for n in range(width):
                 over = np.int64(0)
                 wide = (np.int64(row[n]){loop.fed}) << left[n]
@@ -100,21 +112,26 @@ def run({loop.args}current, k, left, right, bias, z, out, overflows, reverse, fi
 def real_kernel(
     name: str, options: Options, *, probe: bool = False, recurrent: bool = False
 ) -> Kernel:
-    """Return `run(x, k, z, out, margins, reverse, first, last)`, equal to `Real` bit for bit.
+    """Return `run(x, k, tables, z, out, margins, reach, reverse, first, last)`, `Real` in all bits.
 
-    x float64 [T, B, N]; k float64 [coefs, N]; z float64 [states, B, N], updated; out float64
-    [T, B, N], written; margins likewise, written with `probe`: what a spike compares with its
-    threshold, or the output of a neuron that does not spike. `recurrent`: arguments (weight,
-    amplitude) stand in front; x gains weight [senders, N], times amplitude and output.
+    x float64 [T, B, N]; k float64 [coefs, N]; tables float64 [tables, T, N]; z float64
+    [states, B, N], updated; out float64 [T, B, N], written; margins likewise, written with
+    `probe`: what is compared to decide on the spike that is sent, or the output of a neuron that
+    does not spike; reach float64 [B, N], raised with `probe` to the greatest magnitude of these and
+    of the registers. `recurrent`: arguments (weight, amplitude) stand in front; x gains weight
+    [senders, N], times amplitude and output.
     """
     step, loop = _traced(name, options), REALS if recurrent else NONE
-    compared = [i.args[0] for i in step.instrs if i.op in ("ge", "gt")] or [step.out]
+    compared = [i.args[0] for i in step.instrs if i.out == step.out and i.op in ("ge", "gt")]
+    compared = compared or [step.out]
+    held = dict.fromkeys((compared[0], *(i.out for i in step.instrs if i.op == "write")))
     note = [f"margins[t, b, n] = {compared[0]}"] if probe else []
+    note += [f"reach[b, n] = max(reach[b, n], abs({v}))" for v in held] if probe else []
     return _compiled(
         f"""{_HEAD}
 
 {_JIT}
-def run({loop.args}inputs, k, z, out, margins, reverse, first, last):
+def run({loop.args}inputs, k, tables, z, out, margins, reach, reverse, first, last):
     steps, _, width = inputs.shape
 {_lines(loop.setup, 1)}
     for b in range(first, last):
@@ -126,6 +143,7 @@ def run({loop.args}inputs, k, z, out, margins, reverse, first, last):
 {_lines(loop.gather, 3)}
             row = inputs[t, b]
             spikes = out[t, b]
+{_lines(_rows("K", step.tables, "tables", ", i"), 3)}
             for n in range(width):
                 x = row[n]{loop.fed}
 {_lines(_reads(step), 4)}

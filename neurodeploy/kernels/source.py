@@ -27,7 +27,7 @@ def _real(i: Instr) -> str:
         return f"{a[0]} {_BINARY[i.op]} {a[1]}"
     if i.op == "mul":
         return f"{a[0]} * {a[1]}"
-    if i.op == "write":
+    if i.op in ("write", "read"):
         return a[0]
     if i.op in _COMPARE:
         return f"{a[0]} {_COMPARE[i.op]} {a[1]}"
@@ -72,11 +72,12 @@ def _register(value: str, fixed: Fixed) -> str:
 class Adjoint:
     """The reverse of a step: `lines` to run after the float body, and where results stand.
 
-    `coefs` are those of the step, in order, and then the unit.
+    `coefs` are those of the step, in order, and then the unit; `tables` those of this step's rows.
     """
 
     lines: tuple[str, ...]
     coefs: tuple[str, ...]
+    tables: tuple[str, ...]
     states: tuple[str, ...]
     x: str
 
@@ -115,7 +116,7 @@ def adjoint_lines(step: Traced) -> Adjoint:
         elif i.op == "mul":
             flow(a[0], f"{g} * {a[1]}")
             flow(a[1], f"{g} * {a[0]}")
-        elif i.op == "write":
+        elif i.op in ("write", "read"):
             flow(a[0], g)
         elif i.op in _COMPARE:
             gap, slope = f"m_{i.out}", f"d_{i.out}"
@@ -137,6 +138,7 @@ def adjoint_lines(step: Traced) -> Adjoint:
     return Adjoint(
         lines=tuple(lines),
         coefs=tuple(total(f"k_{name}") for name in (*step.coefs, "unit")),
+        tables=tuple(total(f"k_{name}") for name in step.tables),
         states=tuple(total(f"z_{name}") for name in step.states),
         x=total("x"),
     )

@@ -46,14 +46,16 @@ def train_kernels(
 ) -> tuple[Kernel, Kernel]:
     """Return `forward` and `backward` over arrays of `dtype` ("float32" or "float64").
 
-    forward(inputs, k, z, out, saved, reverse, first, last): inputs, out [T, L]; k [coefs + 2, L],
-    the last rows being the membrane's unit (`NeuronSpec.unit`) and the amplitude, a factor of the
-    output; z [states, L], updated; saved [states, ceil(T / STRIDE), L], written. Runs the lanes
-    `first` to `last`; `reverse`: from the last step to the first.
+    forward(inputs, k, tables, z, out, saved, reverse, first, last): inputs, out [T, L]; k
+    [coefs + 2, L], the last rows being the membrane's unit (`NeuronSpec.unit`) and the amplitude, a
+    factor of the output; tables [tables, T, N], for lanes that are samples of N channels each; z
+    [states, L], updated; saved [states, ceil(T / STRIDE), L], written. Runs the lanes `first` to
+    `last`; `reverse`: from the last step to the first.
 
-    backward(g_outs, inputs, k, saved, a, g_z, g_inputs, g_k, reverse, first, last): a, the
-    steepness of the surrogate, of type `dtype`; g_z [states, L], the gradient of the final state,
-    turned into that of the initial one; g_inputs [T, L], written; g_k, like k, added to.
+    backward(g_outs, inputs, k, tables, saved, a, g_z, g_inputs, g_k, g_tables, reverse, first,
+    last): a, the steepness of the surrogate, of type `dtype`; g_z [states, L], the gradient of the
+    final state, turned into that of the initial one; g_inputs [T, L] and g_tables [tables, T, L]
+    (each lane's part), written; g_k, like k, added to.
 
     The rows of k, z, saved, g_z and g_k may be longer than L, as `pitch` advises.
 
@@ -73,6 +75,18 @@ ZERO = kind(0)
 HALF_PI = kind({HALF_PI!r})
 
 
+@njit
+def spread(row, lane, out, size):
+    # `size` lanes from `lane` on: samples follow each other, each with the channels of `row`
+    place = lane % len(row)
+    done = 0
+    while done < size:
+        count = min(len(row) - place, size - done)
+        out[done : done + count] = row[place : place + count]
+        done += count
+        place = 0
+
+
 @njit(inline="always")
 {_typed(SURROGATES[surrogate], "slope_at")}
 
@@ -88,16 +102,28 @@ HALF_PI = kind({HALF_PI!r})
 
 def _body(step: Traced) -> list[str]:
     """Return the lines of one step of lane n: constants and states in, next values out."""
-    lines = [f"k_{n} = K_{n}[n]" for n in (*step.coefs, *EXTRA)]
+    lines = [f"k_{n} = K_{n}[n]" for n in (*step.coefs, *EXTRA, *step.tables)]
     return [*lines, *(f"z_{n} = Z_{n}[n]" for n in step.states), *real_lines(step)]
+
+
+def _room(step: Traced) -> list[str]:
+    """Return the lines that make room for a row of each table, spread over a block of lanes."""
+    return [f"K_{n} = np.empty(max(block, {pitch(BLOCK)}), kind)" for n in step.tables]
+
+
+def _row(step: Traced, index: str) -> list[str]:
+    """Return the lines that spread row `index` of each table over the lanes from `lane` on."""
+    tables = enumerate(step.tables)
+    return [f"spread(tables[{i}, {index}], lane, K_{n}, stop - lane)" for i, n in tables]
 
 
 def _forward(step: Traced, loop: Loop) -> str:
     """Return the source of the forward kernel."""
     coefs, states = (*step.coefs, *EXTRA), step.states
-    return f"""def forward({loop.args}inputs, k, z, out, saved, reverse, first, last):
+    return f"""def forward({loop.args}inputs, k, tables, z, out, saved, reverse, first, last):
     steps = inputs.shape[0]
 {_at(1, loop.setup)}
+{_at(1, _room(step))}
     for lane in range(first, last, block):
         stop = min(lane + block, last)
 {_at(2, _rows("K", coefs, "k", "lane:stop"))}
@@ -109,6 +135,7 @@ def _forward(step: Traced, loop: Loop) -> str:
             if i % {STRIDE} == 0:
                 part = i // {STRIDE}
 {_at(4, [f"saved[{i}, part, lane:stop] = Z_{n}" for i, n in enumerate(states)])}
+{_at(3, _row(step, "i"))}
 {_at(3, loop.gather)}
             for n in range(stop - lane):
                 x = x_row[n]{loop.fed}
@@ -125,10 +152,11 @@ def _backward(step: Traced, loop: Loop) -> str:
     after = list(zip(states, step.next_states, strict=True))
     sums = zip(coefs, (*back.coefs, f"g_sent * kind({step.out})"), strict=True)
     grads = zip(states, back.states, strict=True)
-    arguments = f"{loop.args}g_outs, inputs, k, saved, a, g_z, g_inputs, g_k"
+    arguments = f"{loop.args}g_outs, inputs, k, tables, saved, a, g_z, g_inputs, g_k, g_tables"
     return f"""def backward({arguments}, reverse, first, last):
     steps = inputs.shape[0]
 {_at(1, loop.setup)}
+{_at(1, _room(step))}
     kept = np.empty(({len(states)}, {STRIDE}, max(block, {pitch(BLOCK)})), kind)
     for lane in range(first, last, block):
         stop = min(lane + block, last)
@@ -145,6 +173,7 @@ def _backward(step: Traced, loop: Loop) -> str:
                 x_row = inputs[t, lane:stop]
 {_at(4, _rows("Z", states, "kept", "j, :size"))}
 {_at(4, _rows("A", states, "kept", "j + 1, :size"))}
+{_at(4, _row(step, "begin + j"))}
                 for n in range(size):
                     x = x_row[n]
 {_at(5, _body(step))}
@@ -154,6 +183,8 @@ def _backward(step: Traced, loop: Loop) -> str:
                 x_row = inputs[t, lane:stop]
                 g_row = g_outs[t, lane:stop]
                 g_x = g_inputs[t, lane:stop]
+{_at(4, _rows("E", step.tables, "g_tables", "begin + j, lane:stop"))}
+{_at(4, _row(step, "begin + j"))}
 {_at(4, _rows("Z", states, "kept", "j, :size"))}
 {_at(4, loop.gather)}
                 for n in range(size):
@@ -164,6 +195,7 @@ def _backward(step: Traced, loop: Loop) -> str:
 {_at(5, [f"n_{n} = G_{n}[n]" for n in states])}
 {_at(5, back.lines)}
                     g_x[n] = {back.x}
+{_at(5, [f"E_{n}[n] = {value}" for n, value in zip(step.tables, back.tables, strict=True)])}
 {_at(5, [f"G_{n}[n] = {value}" for n, value in grads])}
 {_at(5, [f"S_{n}[n] += {value}" for n, value in sums if value != "ZERO"])}
 """

@@ -1,11 +1,12 @@
 """Every neuron the toolchain knows. Adding one is one file and one line here."""
 
+from neurodeploy.neurons.celif import CELIF
 from neurodeploy.neurons.li import LI
 from neurodeploy.neurons.lif import LIF
 from neurodeploy.neurons.prf import PRF
 from neurodeploy.neurons.spatial import SPATIAL
 from neurodeploy.neurons.spec import Kind, NeuronSpec, Traced
 
-SPECS: dict[str, NeuronSpec] = {spec.name: spec for spec in (PRF, LIF, SPATIAL, LI)}
+SPECS: dict[str, NeuronSpec] = {spec.name: spec for spec in (PRF, LIF, SPATIAL, LI, CELIF)}
 
 __all__ = ["SPECS", "Kind", "NeuronSpec", "Traced"]

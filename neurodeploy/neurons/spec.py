@@ -13,6 +13,8 @@ from enum import Enum
 from itertools import product
 from typing import Any
 
+import numpy as np
+
 from neurodeploy.arith import Arith, Count, Instr, Sym, Tick, Trace
 
 GE, GT = ">=", ">"
@@ -30,11 +32,13 @@ class Kind(Enum):
 class Traced:
     """A step as a straight-line program over names.
 
-    Inputs are `x`, `k_<field>` for each coefficient and `z_<field>` for each state.
+    Inputs are `x`, `k_<field>` for each coefficient and `z_<field>` for each state. `coefs` are
+    the coefficients that stay, `tables` those that change with the step, if this step reads them.
     """
 
     instrs: tuple[Instr, ...]
     coefs: tuple[str, ...]
+    tables: tuple[str, ...]
     states: tuple[str, ...]
     out: str
     next_states: tuple[str, ...]
@@ -43,6 +47,12 @@ class Traced:
     def words(self) -> frozenset[str]:
         """The vocabulary that a target's neuron core needs to run this."""
         return frozenset(instr.op for instr in self.instrs)
+
+    @property
+    def used(self) -> frozenset[str]:
+        """The coefficients that this step uses: no others need memory."""
+        args = {arg for instr in self.instrs for arg in instr.args}
+        return frozenset(n for n in (*self.coefs, *self.tables) if f"k_{n}" in args)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +63,11 @@ class NeuronSpec:
     is wrong with a set of parameters; `poles` returns the poles of the undriven linear update
     (complex [channels], or None for a neuron without memory), by which rounding is judged;
     `unit` returns the published membrane per unit of folded state.
+
+    `tables` names the coefficients, and the parameters of the same name, that have a row for each
+    step, [T, channels]: a step gets them through `Arith.read`. Row t belongs to step t of the
+    sequence (with `reverse`, the neuron's own step t). A variant that does not read a table has
+    none: its table has no rows.
     """
 
     name: str
@@ -69,6 +84,7 @@ class NeuronSpec:
     poles: Callable[[Any], Any]
     unit: Callable[[Any, Mapping[str, Any], Any], Any]
     spiking: bool = True
+    tables: frozenset[str] = frozenset()
 
     def options(self, **chosen: Any) -> dict[str, Any]:
         """Complete and check a choice of options; the first of `choices` is the default."""
@@ -89,13 +105,36 @@ class NeuronSpec:
         coefs = self.coefs(*(Sym(trace, f"k_{name}") for name in self.coefs._fields))
         state = self.state(*(Sym(trace, f"z_{name}") for name in self.state._fields))
         out, after = self.step(trace, coefs, state, Sym(trace, "x"), options)
+        read = {instr.args[0] for instr in trace.instrs if instr.op == "read"}
         return Traced(
             instrs=tuple(trace.instrs),
-            coefs=tuple(self.coefs._fields),
+            coefs=tuple(name for name in self.coefs._fields if name not in self.tables),
+            tables=tuple(name for name in self.coefs._fields if f"k_{name}" in read),
             states=tuple(self.state._fields),
             out=out.name,
             next_states=tuple(value.name for value in after),
         )
+
+    def arranged(self, coefs: Any, width: int) -> Any:
+        """Return folded coefficients as arrays [width], tables as [T, width]."""
+
+        def shaped(name: str, value: Any) -> Any:
+            if name not in self.tables:
+                return np.broadcast_to(np.asarray(value, np.float64), (width,))
+            rows = len(value) if np.ndim(value) else 0  # a number: this variant has no table
+            return np.broadcast_to(np.asarray(value, np.float64), (rows, width))
+
+        return self.coefs(**{name: shaped(name, v) for name, v in coefs._asdict().items()})
+
+    def at(self, coefs: Any, step: int) -> Any:
+        """Return the coefficients of one step: a table's row `step` in its place."""
+        rows = {n: v[step] for n, v in coefs._asdict().items() if n in self.tables and len(v)}
+        return coefs._replace(**rows) if rows else coefs
+
+    def longest(self, coefs: Mapping[str, Any], options: Mapping[str, Any]) -> int | None:
+        """Return how many steps the tables of (arranged) `coefs` are for; None: for any number."""
+        rows = [len(coefs[name]) for name in self.traced(options).tables] if self.tables else []
+        return min(rows, default=None)
 
     def cost(self, options: Mapping[str, Any]) -> dict[str, int]:
         """Count the operations in one update of one neuron, read off `step`."""

@@ -1,5 +1,6 @@
 """Trainable torch modules; every one takes and returns [T, B, C]."""
 
+from neurodeploy.nn.celif import CELIF, CELIFNet, TemporalEncoding
 from neurodeploy.nn.checkpoint import load, save
 from neurodeploy.nn.layers import BatchNorm, Readout, Scale
 from neurodeploy.nn.neurons import LI, LIF, PRF, SpatialNeuron
@@ -7,15 +8,18 @@ from neurodeploy.nn.recompute import recompute
 from neurodeploy.nn.sdtcm import SDTCM, SDTCMBlock
 
 __all__ = [
+    "CELIF",
     "LI",
     "LIF",
     "PRF",
     "SDTCM",
     "BatchNorm",
+    "CELIFNet",
     "Readout",
     "SDTCMBlock",
     "Scale",
     "SpatialNeuron",
+    "TemporalEncoding",
     "load",
     "recompute",
     "save",

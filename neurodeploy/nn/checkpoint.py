@@ -7,10 +7,12 @@ A checkpoint is one plain dict,
            or {"class": "torch.nn.Sequential", "children": [[name, {"class": ...}], ...]}
      "state": {name: tensor}, "example": tensor or None}
 
-in torch's file format, read with `weights_only=True` and never otherwise: a file that needs more
-is refused. Classes are looked up in `CLASSES`; a file cannot name any other. A network of a class
-of its own has {"graph": ..., "arrays": ...} instead of model and state (`frontends.torch`): it can
-be deployed, but not trained on.
+in torch's file format, read with `weights_only=True` and never otherwise: a file that needs more is
+refused. A part that several modules share (`SHARED`) is built once: "shared" in "model" lists the
+paths of each such part, and "state" has its weights under the first. Classes are looked up in
+`CLASSES`; a file cannot name any other. A network of a class of its own has {"graph": ...,
+"arrays": ...} instead of model and state (`frontends.torch`): it can be deployed, but not trained
+on.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from torch import Tensor
 
 from neurodeploy.errors import InputError, NeurodeployError, together
 from neurodeploy.files import new_file
+from neurodeploy.nn.celif import CELIF, CELIFNet, TemporalEncoding
 from neurodeploy.nn.layers import BatchNorm, Readout, Scale
 from neurodeploy.nn.neurons import LI, LIF, PRF, SpatialNeuron
 from neurodeploy.nn.sdtcm import SDTCM, SDTCMBlock
@@ -38,11 +41,13 @@ FORMAT, VERSION = "neurodeploy.model", 1
 SEQUENTIAL = "torch.nn.Sequential"
 CLASSES: dict[str, type[torch.nn.Module]] = {
     **{c.__name__: c for c in (PRF, LIF, SpatialNeuron, LI, BatchNorm, Readout, Scale)},
+    **{c.__name__: c for c in (CELIF, CELIFNet, TemporalEncoding)},
     **{c.__name__: c for c in (SDTCMBlock, SDTCM)},
     "torch.nn.Linear": torch.nn.Linear,
     "torch.nn.Dropout": torch.nn.Dropout,
     "torch.nn.Identity": torch.nn.Identity,
 }
+SHARED = (TemporalEncoding,)  # what a network may use in several places
 NAMES = {kind: name for name, kind in CLASSES.items()}
 SAVE_HINT = "build the model from neurodeploy.nn and save it with neurodeploy.save(model, path)"
 
@@ -59,7 +64,8 @@ def save(
     the file cannot be written.
     """
     description = describe(model)
-    state = {name: _own(value) for name, value in model.state_dict().items()}
+    once = _own_weights(model)
+    state = {name: _own(value) for name, value in model.state_dict().items() if name in once}
     write_content({"model": description, "state": state}, path, example)
 
 
@@ -92,8 +98,11 @@ def load_with_example(path: str | os.PathLike[str]) -> tuple[torch.nn.Module, Te
         what = "the file holds a network's graph, not a module that can be trained"
         raise InputError("E104", what, where=where, fix="read it with neurodeploy.load")
     model, state = build(content["model"], where), content["state"]
-    _check_state(model.state_dict(), state, where)
-    model.load_state_dict(state, assign=True)
+    weights, once = model.state_dict(), _own_weights(model)
+    _check_state({name: weights[name] for name in once}, state, where)
+    model.load_state_dict(
+        {name: state[first] for name, first in _firsts(model).items()}, assign=True
+    )
     return model.eval(), content["example"]
 
 
@@ -109,17 +118,43 @@ def describe(model: torch.nn.Module) -> dict[str, Any]:
     """
     unknown: list[str] = []
     description = _describe(model, "", unknown)
+    shared = _shared(model)
+    if shared and not unknown:
+        description["shared"] = shared
     if not unknown:
         rebuilt, once = dict(build(description, "").named_modules()), dict(model.named_modules())
         for name, module in model.named_modules(remove_duplicate=False):
-            if name not in once:
+            if name not in once and not isinstance(module, SHARED):
                 unknown.append(f"{_shown(module, name)}, used more than once")
-            elif _identity(module) != _identity(rebuilt.get(name)):
+            elif name in once and _identity(module) != _identity(rebuilt.get(name)):
                 unknown.append(f"{_shown(module, name)}, changed since it was built")
     if unknown:
         what = f"a checkpoint cannot describe {'; '.join(unknown)}"
         raise InputError("E104", what, fix=f"use {', '.join((*CLASSES, SEQUENTIAL))}")
     return description
+
+
+def _shared(model: torch.nn.Module) -> list[list[str]]:
+    """Return the paths of each part that stands in several places."""
+    paths: dict[int, list[str]] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        if isinstance(module, SHARED):
+            paths.setdefault(id(module), []).append(name)
+    return [names for names in paths.values() if len(names) > 1]
+
+
+def _firsts(model: torch.nn.Module) -> dict[str, str]:
+    """Return for every name of a weight the name under which a file has it."""
+    again = {name: names[0] for names in _shared(model) for name in names[1:]}
+    return {
+        key: f"{again[path]}.{leaf}" if path in again else key
+        for key in model.state_dict()
+        for path, _, leaf in [key.rpartition(".")]
+    }
+
+
+def _own_weights(model: torch.nn.Module) -> list[str]:
+    return list(dict.fromkeys(_firsts(model).values()))
 
 
 def _describe(module: torch.nn.Module, path: str, unknown: list[str]) -> dict[str, Any]:
@@ -165,6 +200,10 @@ def build(description: Any, where: str) -> torch.nn.Module:
     try:
         with torch.device("meta"):
             model = _build(description, unknown)
+            for first, *others in description.get("shared", ()) if not unknown else ():
+                for name in others:
+                    parent, _, leaf = name.rpartition(".")
+                    setattr(model.get_submodule(parent), leaf, model.get_submodule(first))
     except NeurodeployError as error:
         error.where = f"{where}: {error.where}" if where else error.where
         raise

@@ -18,7 +18,7 @@ from torch import Tensor
 from neurodeploy.errors import InputError
 from neurodeploy.kernels.surrogates import SURROGATES
 from neurodeploy.neurons import SPECS, NeuronSpec
-from neurodeploy.nn.scan import hearing, scan
+from neurodeploy.nn.scan import arranged, hearing, scan
 from neurodeploy.nn.surrogate import sequential
 
 STEEPNESS = 2.0  # makes the arctan surrogate 1 at the threshold: 1 / (1 + (pi m)**2)
@@ -94,7 +94,7 @@ class Neuron(torch.nn.Module, ABC):
         """Return what `forward` returns, by the plain loop over `spec.step`: the reference."""
         self._accept(x)
         coefs, unit = self.folded()
-        coefs = self.spec.coefs(*(torch.as_tensor(value).to(x) for value in coefs))
+        coefs = arranged(self.spec, coefs, x)
         alpha, weights = self.alpha().to(x), self._heard(x)
         heard = None if weights is None else hearing(*weights, alpha)
         how: Any = (self.surrogate, self.steepness, self.reverse, heard)

@@ -36,21 +36,37 @@ def scan(
 ) -> Tensor:
     """Return `amplitude * sequential(...)` of the same arguments, [T, B, N] for x [T, B, N].
 
-    Coefficients, unit and amplitude are tensors (or floats) that broadcast to [N]; all of them,
-    and x, receive gradients. Compiled for float32 and float64 on the CPU; elsewhere it is the
-    sequential loop, which on CUDA is untested here. recurrent: weight [N, N] and bias [N], by which
-    the output of the step before, amplitude included, adds to x.
+    Coefficients, unit and amplitude are tensors (or floats) that broadcast to [N], tables to
+    [T, N] or more rows; all of them, and x, receive gradients. Compiled for float32 and float64 on
+    the CPU; elsewhere it is the sequential loop, which on CUDA is untested here. recurrent: weight
+    [N, N] and bias [N], by which the output of the step before, amplitude included, adds to x.
     """
-    rows = [torch.as_tensor(row).to(x).expand(x.shape[-1]) for row in (*coefs, unit, amplitude)]
+    k = arranged(spec, coefs, x)
+    unit, amplitude = (torch.as_tensor(v).to(x).expand(x.shape[-1]) for v in (unit, amplitude))
     how = (surrogate, steepness, reverse)
     if x.device.type == "cpu" and x.dtype in _COMPILED:
+        step = spec.traced(options)
+        rows = [*(getattr(k, name) for name in step.coefs), unit, amplitude]
+        tables = [getattr(k, name)[: len(x)] for name in step.tables]
+        table = torch.stack(tables) if tables else x.new_empty(0, 0, x.shape[-1])
         run: Any = _Scan.apply if recurrent is None else _RecurrentScan.apply
-        out: Tensor = run(x, torch.stack(rows), *(recurrent or ()), spec, options, *how)
+        out: Tensor = run(x, torch.stack(rows), table, *(recurrent or ()), spec, options, *how)
     else:
-        *rows, unit, amplitude = rows
         heard = None if recurrent is None else hearing(*recurrent, amplitude)
-        out = amplitude * sequential(spec, options, spec.coefs(*rows), unit, x, *how, heard)
+        out = amplitude * sequential(spec, options, k, unit, x, *how, heard)
     return out
+
+
+def arranged(spec: NeuronSpec, coefs: Any, x: Tensor) -> Any:
+    """Return coefficients as tensors of the type of x: [N], and tables [T, N]."""
+
+    def shaped(name: str, value: Any) -> Tensor:
+        tensor = torch.as_tensor(value).to(x)
+        if name not in spec.tables:
+            return tensor.expand(x.shape[-1])
+        return tensor.expand(len(tensor) if tensor.dim() else 0, x.shape[-1])
+
+    return spec.coefs(**{name: shaped(name, v) for name, v in coefs._asdict().items()})
 
 
 def hearing(weight: Tensor, bias: Tensor, amplitude: Tensor) -> Callable[[Tensor], Tensor]:
@@ -59,13 +75,17 @@ def hearing(weight: Tensor, bias: Tensor, amplitude: Tensor) -> Callable[[Tensor
 
 
 class _Scan(torch.autograd.Function):
-    """x [T, B, N] and k [coefs + 2, N] in, outputs [T, B, N] out; see `train_kernels`."""
+    """x [T, B, N], k [coefs + 2, N] and tables [tables, T, N] in, outputs [T, B, N] out.
+
+    See `train_kernels`.
+    """
 
     @staticmethod
     def forward(
         ctx: Any,
         x: Tensor,
         k: Tensor,
+        tables: Tensor,
         spec: NeuronSpec,
         options: Mapping[str, Any],
         surrogate: str,
@@ -80,24 +100,27 @@ class _Scan(torch.autograd.Function):
         z = np.zeros((states, pitch(lanes)), dtype)
         saved = np.empty((states, -(-steps // STRIDE), pitch(lanes)), dtype)
         out = np.empty((steps, lanes), dtype)
-        arrays = (_lanes(x), _tiled(k, lanes), z, out, saved)
+        arrays = (_lanes(x), _tiled(k, lanes), _array(tables), z, out, saved)
         share(ctx.kernels[0], *arrays, reverse, samples=lanes, **_effort(x))
-        ctx.save_for_backward(x, k, torch.from_numpy(saved))
+        ctx.save_for_backward(x, k, tables, torch.from_numpy(saved))
         return torch.from_numpy(out).view(x.shape)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-        x, k, saved = ctx.saved_tensors
+        x, k, tables, saved = ctx.saved_tensors
         steepness, reverse = ctx.how
         _, batch, width = x.shape
         inputs, tiled = _lanes(x), _tiled(k, batch * width)
         g_z = np.zeros((len(saved), tiled.shape[1]), tiled.dtype)
         g_x, g_k = np.empty_like(inputs), np.zeros_like(tiled)
-        arrays = (_lanes(grad), inputs, tiled, saved.numpy(), steepness, g_z, g_x, g_k)
+        g_tables = np.empty((len(tables), *inputs.shape), tiled.dtype)
+        given = (_lanes(grad), inputs, tiled, _array(tables), saved.numpy(), steepness)
+        arrays = (*given, g_z, g_x, g_k, g_tables)
         share(ctx.kernels[1], *arrays, reverse, samples=batch * width, **_effort(x))
         g_rows = g_k[:, : batch * width].reshape(len(k), batch, width).sum(1, dtype=np.float64)
-        return torch.from_numpy(g_x).view(x.shape), torch.from_numpy(g_rows).to(k), *[None] * 5
+        grads = (torch.from_numpy(g_x).view(x.shape), torch.from_numpy(g_rows).to(k))
+        return *grads, _summed(g_tables, x, tables), *[None] * 5
 
 
 class _RecurrentScan(torch.autograd.Function):
@@ -108,6 +131,7 @@ class _RecurrentScan(torch.autograd.Function):
         ctx: Any,
         x: Tensor,
         k: Tensor,
+        tables: Tensor,
         weight: Tensor,
         bias: Tensor,
         spec: NeuronSpec,
@@ -126,31 +150,32 @@ class _RecurrentScan(torch.autograd.Function):
         saved = np.empty((states, -(-steps // STRIDE), pitch(lanes)), dtype)
         drive, out = np.empty((steps, lanes), dtype), np.empty((steps, lanes), dtype)
         loop = (_matrix(weight.T), bias.detach().numpy(), drive)
-        arrays = (*loop, _lanes(x), _tiled(k, lanes), z, out, saved)
+        arrays = (*loop, _lanes(x), _tiled(k, lanes), _array(tables), z, out, saved)
         share(ctx.kernels[0], *arrays, reverse, samples=batch, **_effort(x))
         sent = torch.from_numpy(out).view(x.shape)
         kept = (torch.from_numpy(drive).view(x.shape), torch.from_numpy(saved), sent)
-        ctx.save_for_backward(k, weight, *kept)
+        ctx.save_for_backward(k, tables, weight, *kept)
         return sent
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-        k, weight, drive, saved, sent = ctx.saved_tensors
+        k, tables, weight, drive, saved, sent = ctx.saved_tensors
         steepness, reverse = ctx.how
         _, batch, width = drive.shape
         inputs, tiled = _lanes(drive), _tiled(k, batch * width)
         g_z = np.zeros((len(saved), tiled.shape[1]), tiled.dtype)
         g_x, g_k = np.empty_like(inputs), np.zeros_like(tiled)
-        given = (_matrix(weight), _lanes(grad), inputs, tiled, saved.numpy(), steepness)
-        arrays = (*given, g_z, g_x, g_k)
+        g_tables = np.empty((len(tables), *inputs.shape), tiled.dtype)
+        given = (_matrix(weight), _lanes(grad), inputs, tiled, _array(tables), saved.numpy())
+        arrays = (*given, steepness, g_z, g_x, g_k, g_tables)
         share(ctx.kernels[1], *arrays, reverse, samples=batch, **_effort(drive))
         g_rows = g_k[:, : batch * width].reshape(len(k), batch, width).sum(1, dtype=np.float64)
         g_drive = torch.from_numpy(g_x).view(drive.shape)
         after, before = (g_drive[:-1], sent[1:]) if reverse else (g_drive[1:], sent[:-1])
         g_weight = after.flatten(0, 1).T @ before.flatten(0, 1)
-        g_rows = torch.from_numpy(g_rows).to(k)
-        return g_drive, g_rows, g_weight, g_drive.sum((0, 1)), *[None] * 5
+        g_rows, g_table = torch.from_numpy(g_rows).to(k), _summed(g_tables, drive, tables)
+        return g_drive, g_rows, g_table, g_weight, g_drive.sum((0, 1)), *[None] * 5
 
 
 def _matrix(weight: Tensor) -> Any:
@@ -160,6 +185,16 @@ def _matrix(weight: Tensor) -> Any:
 def _lanes(x: Tensor) -> Any:
     """Return x [T, B, N] as an array [T, B N]."""
     return x.detach().contiguous().view(len(x), x.shape[1] * x.shape[2]).numpy()
+
+
+def _summed(g_tables: Any, x: Tensor, tables: Tensor) -> Tensor:
+    """Return the sum over the samples of x of what each lane gives to the tables."""
+    lanes = g_tables.reshape(len(tables), *x.shape)
+    return torch.from_numpy(lanes.sum(2, dtype=np.float64)).to(tables)
+
+
+def _array(tables: Tensor) -> Any:
+    return tables.detach().contiguous().numpy()
 
 
 def _tiled(k: Tensor, lanes: int) -> Any:

@@ -56,6 +56,10 @@ class Surrogate:
         run: Any = _Select.apply
         return run(condition, yes, no)
 
+    def read(self, table: Any) -> Any:
+        """Return the row."""
+        return table
+
 
 class _Spike(torch.autograd.Function):
     @staticmethod
@@ -122,16 +126,16 @@ def sequential(
 ) -> Tensor:
     """Run `spec.step` over the input x [T, B, N], step by step; return its outputs [T, B, N].
 
-    `coefs` (folded coefficients) and `unit` broadcast to [N]. With `reverse` the steps run from
-    the last to the first; outputs stand in the input's order all the same. `heard` gives what the
-    output of the step before (zeros at first) adds to the input.
+    `coefs` (folded coefficients) and `unit` broadcast to [N], tables to [T, N] or more rows. With
+    `reverse` the steps run from the last to the first; outputs stand in the input's order all the
+    same. `heard` gives what the output of the step before (zeros at first) adds to the input.
     """
     reading = Surrogate(unit, surrogate, steepness)
     state = spec.state(*(torch.zeros_like(x[0]) for _ in spec.state._fields))
     rows, out = [], torch.zeros_like(x[0])
-    for row in x.flip(0) if reverse else x:
+    for t, row in enumerate(x.flip(0) if reverse else x):
         drive = row if heard is None else row + heard(out)
-        out, state = spec.step(reading, coefs, state, drive, options)
+        out, state = spec.step(reading, spec.at(coefs, t), state, drive, options)
         rows.append(out)
     y = torch.stack(rows)
     return y.flip(0) if reverse else y

@@ -57,13 +57,12 @@ class Calibrate(GraphPass):
 
 
 def _measure(graph: Graph, x: Array) -> dict[str, Range]:
-    _, values, membranes = run(graph, x, [node.name for node in graph])
+    reach: dict[str, Array] = {}
+    _, values, _ = run(graph, x, [node.name for node in graph], reach=reach)
     ranges = {}
     for name, value in values.items():
         axes = tuple(range(value.ndim - 1))
-        peak = np.zeros(value.shape[-1])
-        if name in membranes:
-            peak = np.abs(membranes[name]).max(axis=axes)
+        peak = reach.get(name, np.zeros(value.shape[-1]))
         whole = bool(np.all(value == np.rint(value)))
         ranges[name] = Range(value.min(axis=axes), value.max(axis=axes), peak, whole)
     for node in graph:  # a readout over time sums up: its running sum is what a register holds
@@ -129,7 +128,8 @@ def _population(op: Population, drive: Range, steps: int) -> Range:
     if op.recurrent is not None:  # every sender at once; a membrane fed back is not lowered
         top = top + np.abs(op.recurrent).sum(axis=1) * abs(op.amplitude)
     poles = spec.poles(spec.coefs(**op.coefs))
-    size = np.zeros_like(top) if poles is None else np.broadcast_to(np.abs(poles), top.shape)
+    size = np.zeros_like(top) if poles is None else np.atleast_2d(np.abs(poles)).max(axis=0)
+    size = np.broadcast_to(size, top.shape)
     with np.errstate(divide="ignore"):
         held = np.minimum(1 / np.maximum(1 - size, 0), steps)
     peak = top * held

@@ -1,6 +1,7 @@
 """Round a population's folded constants to the chip's integers.
 
-    dimensionless  rint(k 2^coef_frac); with fewer bits, rint(k 2^f) 2^(coef_frac - f)
+    dimensionless  rint(k 2^coef_frac); with fewer bits, rint(k 2^f) 2^(coef_frac - f); refused
+                   where |k| > 1
     threshold      ceil (for >=) or floor (for >) of k / lsb: comparing integers with the rounded
                    threshold is comparing them with the exact one
     amounts        rint(k / lsb)
@@ -46,9 +47,11 @@ def round_coefs(op: Population, lsb: Array, fixed: Fixed, bits: int, where: str)
         kind = spec.kinds[name]
         if kind is Kind.UNIT:
             coefs[name] = np.rint(value * 2.0 ** (bits - 1)).astype(np.int64) << zeros
+            problems += _outside(op, name, where)
             continue
         coefs[name] = _at_state_scale(value / lsb, kind, op.options)
-        high = np.flatnonzero(np.abs(coefs[name]) > fixed.state_max)
+        over = np.abs(coefs[name]) > fixed.state_max
+        high = np.flatnonzero(over.any(axis=0) if name in spec.tables else over)
         if high.size:
             problems.append(
                 FitError(
@@ -64,10 +67,28 @@ def round_coefs(op: Population, lsb: Array, fixed: Fixed, bits: int, where: str)
     if poles is None:
         return Rounded(coefs, problems, {})
     after = spec.poles(spec.coefs(**{k: v / 2.0**fixed.coef_frac for k, v in coefs.items()}))
-    stuck = np.flatnonzero((np.abs(after) >= 1) & (np.abs(poles) < 1))
+    held = (np.abs(after) >= 1) & (np.abs(poles) < 1)
+    stuck = np.flatnonzero(np.atleast_2d(held).any(axis=0))
     if stuck.size:
         problems.append(_undamped(spec.name, stuck, len(lsb), bits, where))
     return Rounded(coefs, problems, _pole_notes(poles, after))
+
+
+def _outside(op: Population, name: str, where: str) -> list[NeurodeployError]:
+    """Name the channels whose dimensionless coefficient does not fit its format."""
+    over = np.abs(op.coefs[name]) > 1
+    wide = np.flatnonzero(over.any(axis=0) if name in op.model.tables else over)
+    if not wide.size:
+        return []
+    return [
+        FitError(
+            "E302",
+            f"{op.spec}: {name} is beyond 1 in {wide.size} of {over.shape[-1]} channels"
+            f" (first: channel {wide[0]}), and has fractional bits only",
+            where=f'population "{where}"',
+            fix="train with a smaller learning rate or with weight decay on it",
+        )
+    ]
 
 
 def _at_state_scale(value: Array, kind: Kind, options: Mapping[str, Any]) -> Any:

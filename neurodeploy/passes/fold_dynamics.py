@@ -15,7 +15,7 @@ gives the factor back, for the next pass to push on.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -65,7 +65,7 @@ def folded(op: Neurons, where: str) -> Population:
     """Return the folded form of a Neurons operation."""
     spec, width = op.model, len(op.gain)
     params = spec.params(**op.params)
-    coefs = spec.fold(params, op.options, np)
+    coefs = spec.arranged(op.folded, width)
     if not is_homogeneous(spec, op, coefs):
         raise InputError(
             "E107",
@@ -80,7 +80,7 @@ def folded(op: Neurons, where: str) -> Population:
     return Population(
         spec=op.spec,
         options=op.options,
-        coefs={k: np.broadcast_to(v, width) for k, v in coefs._asdict().items()},
+        coefs=coefs._asdict(),
         sign=np.sign(op.gain),
         bias=op.bias / size,
         unit=np.broadcast_to(spec.unit(params, op.options, np), width) * size,
@@ -90,15 +90,20 @@ def folded(op: Neurons, where: str) -> Population:
     )
 
 
-def is_homogeneous(spec: NeuronSpec, op: Neurons, coefs: object) -> bool:
-    """Run the step at two scales (a power of two, so that equality is exact) and compare."""
+def is_homogeneous(spec: NeuronSpec, op: Neurons, coefs: Any) -> bool:
+    """Run the step at two scales (a power of two, so that equality is exact) and compare.
+
+    Of a table, which may be shorter than the run, the rows are read in turn.
+    """
     rng, width, o, factor = np.random.default_rng(0), len(op.gain), Real(), 8.0
     larger = scaled(spec, coefs, factor)
     z = spec.state(*np.zeros((len(spec.state._fields), width)))
     big = z
-    for x in rng.normal(size=(16, width)) * 3 / spec.unit(spec.params(**op.params), op.options, np):
-        s, z = spec.step(o, coefs, z, x, op.options)
-        s_big, big = spec.step(o, larger, big, x * factor, op.options)
+    rows = spec.longest(coefs._asdict(), op.options) or 1
+    drive = rng.normal(size=(16, width)) * 3 / spec.unit(spec.params(**op.params), op.options, np)
+    for t, x in enumerate(drive):
+        s, z = spec.step(o, spec.at(coefs, t % rows), z, x, op.options)
+        s_big, big = spec.step(o, spec.at(larger, t % rows), big, x * factor, op.options)
         out = s if spec.spiking else s * factor
         same = [np.array_equal(a * factor, b) for a, b in zip(z, big, strict=True)]
         if not (np.array_equal(out, s_big) and all(same)):

@@ -180,7 +180,9 @@ class _Lowering:
         spec = op.model
         reach = [margin * self.graph.ranges[name].peak, np.abs(bias)]
         reach += [
-            margin * np.abs(value)
+            margin * np.abs(value).max(axis=0, initial=0.0)
+            if key in spec.tables
+            else margin * np.abs(value)
             for key, value in op.coefs.items()
             if spec.kinds[key].value != "unit"
         ]

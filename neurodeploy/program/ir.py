@@ -89,7 +89,7 @@ class Stream:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Population:
-    """Neurons of one model; arrays [width].
+    """Neurons of one model; arrays [width], tables [T, width].
 
     `shift` brings the current to the scale of the state, `bias` is on that scale. Registers have
     `state_bits`, fewer than the target's where a membrane is sent on and must fit a current.
@@ -128,14 +128,23 @@ class Population:
         own = (e for e in self.edges if isinstance(e, Dense) and e.source == self.name)
         return next(own, None)
 
-    def constant_bits(self, numbers: Numbers) -> int:
-        """Return the bits of one neuron's coefficients, the dimensionless and the others."""
+    @property
+    def longest(self) -> int | None:
+        """How many steps the tables are for; None: any number."""
+        return self.model.longest(self.coefs, self.options)
+
+    def constant_bits(self, numbers: Numbers, *, steps: int | None = None) -> int:
+        """Return the bits of one neuron's coefficients, the dimensionless and the others.
+
+        Those that the step uses; of its tables all rows, or `steps`.
+        """
         dimensionless = self.coef_bits or numbers.coef_frac + 1
-        widths = (
-            dimensionless if kind is Kind.UNIT else self.state_bits
-            for kind in self.model.kinds.values()
-        )
-        return sum(widths)
+        total = 0
+        for name in self.model.traced(self.options).used:
+            bits = dimensionless if self.model.kinds[name] is Kind.UNIT else self.state_bits
+            rows = len(self.coefs[name]) if steps is None else steps
+            total += bits * rows if name in self.model.tables else bits
+        return total
 
 
 ProgramNode = Source | Stream | Population

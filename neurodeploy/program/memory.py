@@ -44,8 +44,8 @@ def footprint(node: ProgramNode, numbers: Numbers) -> Footprint:
     """Return what one neuron of `node` takes.
 
     Weights: its `weight_bits` per Dense synapse, zeros included; a Tap keeps a sign bit. Neurons:
-    per state one register; per constant one coefficient (dimensionless) or register; the bias
-    register and a 5-bit shift. A Stream keeps one current.
+    per state one register; per constant that the step uses one coefficient (dimensionless) or
+    register, in a table per row; the bias register and a 5-bit shift. A Stream keeps one current.
     """
     synapses = sum(e.weight.shape[1] if isinstance(e, Dense) else 1 for e in edges(node))
     weights = sum(
@@ -55,8 +55,7 @@ def footprint(node: ProgramNode, numbers: Numbers) -> Footprint:
         return Footprint(
             neurons=1, synapses=synapses, weight_bits=weights, state_bits=numbers.current_bits
         )
-    model = node.model
-    registers = (len(model.state._fields) + 1) * node.state_bits
+    registers = (len(node.model.state._fields) + 1) * node.state_bits
     return Footprint(
         neurons=1,
         synapses=synapses,

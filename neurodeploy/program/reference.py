@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.arith import Fixed
-from neurodeploy.errors import InputError
+from neurodeploy.errors import InputError, require_rows
 from neurodeploy.program.ir import (
     Dense,
     Edge,
@@ -72,12 +72,19 @@ class _Watched(Fixed):
         return stored
 
     def spike(self, value: Any, threshold: Any, compare: str) -> Any:
-        self.compared.append(value)
+        self.compared[:] = [value]
         return super().spike(value, threshold, compare)
 
 
+def check_length(program: Program, steps: int) -> None:
+    """Raise InputError E106 if a sequence of `steps` is longer than a table of the program."""
+    for node in program.populations:
+        require_rows(steps, node.longest, f'population "{node.name}"')
+
+
 def execute(program: Program, x: Ints) -> Execution:
-    """Run integers x [T, B, C] through `program`."""
+    """Run integers x [T, B, C] through `program`; raise InputError E106 if T is too long."""
+    check_length(program, len(x))
     done = Execution({program.source.name: x.astype(np.int64)})
     for node in program:
         if isinstance(node, Source):
@@ -104,19 +111,19 @@ def _neurons(program: Program, node: Population, current: Ints, done: Execution)
     o = _Watched(numbers.coef_frac, numbers.state_bits, numbers.rounding, numbers.overflow)
     coefs = spec.coefs(**node.coefs)
     zeros = np.zeros((len(spec.state._fields), *current.shape[1:]), np.int64)
-    z, out = spec.state(*zeros), np.zeros_like(current)
+    z, out, membrane = spec.state(*zeros), np.zeros_like(current), np.zeros_like(current)
     steps, sent, again = range(len(current)), np.zeros_like(out[0]), node.recurrent
-    for t in reversed(steps) if node.reverse else steps:
+    for i, t in enumerate(reversed(steps) if node.reverse else steps):
         total = current[t] if again is None else current[t] + _current(again, sent)
         x = o.shift(total, node.shift) + node.bias
-        out[t], z = spec.step(o, coefs, z, x, node.options)
+        out[t], z = spec.step(o, spec.at(coefs, i), z, x, node.options)
+        membrane[t] = o.compared[-1] if o.compared else 0  # the last decides on what is sent
         sent = out[t]
     done.values[node.name] = out
     done.states[node.name] = np.array(z, np.int64).reshape(zeros.shape)
     done.overflows[node.name] = o.events[0]
     if o.compared:
-        order = o.compared[::-1] if node.reverse else o.compared
-        done.membranes[node.name] = np.array(order)
+        done.membranes[node.name] = membrane
 
 
 def read(readout: Readout, value: Ints) -> tuple[Ints, Reals]:

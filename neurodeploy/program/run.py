@@ -125,7 +125,7 @@ def node_count(
     ops = dict(node.model.cost(node.options))
     if np.any(node.bias):
         ops["add"] += 1
-    constants = node.constant_bits(program.numbers)
+    constants = node.constant_bits(program.numbers, steps=1)
     registers = len(node.model.state._fields) * node.state_bits
     return NodeCount(
         name=name,

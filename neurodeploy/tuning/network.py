@@ -56,9 +56,9 @@ class Tuned(torch.nn.Module):
     ) -> None:
         super().__init__()
         self.quantize = Quantize(target, bits, coef_bits)
+        covered(self.quantize(graph))
         self.constants = Constants(graph)
         self.surrogate, self.steepness = surrogate, steepness
-        covered(self.program())
 
     def graph(self) -> Graph:
         """Return the folded graph with the constants as they are now."""
@@ -86,6 +86,8 @@ def covered(program: ir.Program) -> ir.Program:
     for node in program:
         what = type(node).__name__
         known = isinstance(node, ir.Source | ir.Stream | ir.Population)
+        if isinstance(node, ir.Population) and node.model.tables:
+            known, what = False, node.spec
         if known and all(edge.source != node.name for edge in ir.edges(node)):
             continue
         problems.append(

@@ -18,7 +18,7 @@ from support.networks import params
 from support.recurrences import PUBLISHED
 
 from neurodeploy.arith import OVERFLOWS, ROUNDINGS, Count, Fixed, Real
-from neurodeploy.kernels import fixed_kernel, real_kernel
+from neurodeploy.kernels import fixed_kernel, packed, real_kernel
 from neurodeploy.neurons import SPECS, Kind
 from neurodeploy.neurons.spec import scaled
 
@@ -38,7 +38,7 @@ def folded(spec, options, seed=0, width=WIDTH):
     values = spec.params(**params(rng, spec.name, width, options))
     assert spec.check(values, options) == []
     coefs = spec.fold(values, options, np)
-    return values, spec.coefs(*(np.array(np.broadcast_to(c, (width,)), float) for c in coefs))
+    return values, spec.arranged(coefs, width)
 
 
 def integers(spec, coefs, fixed, lsb=LSB):
@@ -63,10 +63,10 @@ def test_real_equals_the_published_recurrence(spec, options):
     unit = np.broadcast_to(spec.unit(values, options, np), (WIDTH,))
     z = rest(spec, 3, WIDTH)
     fired = 0
-    for x, (want, membrane) in zip(
-        drive(), PUBLISHED[spec.name](values, options, drive()), strict=True
+    for t, (x, (want, membrane)) in enumerate(
+        zip(drive(), PUBLISHED[spec.name](values, options, drive()), strict=True)
     ):
-        out, z = spec.step(Real(), coefs, z, x, options)
+        out, z = spec.step(Real(), spec.at(coefs, t), z, x, options)
         if spec.spiking:
             np.testing.assert_array_equal(out, want)
             fired += int(np.sum(out))
@@ -82,9 +82,9 @@ def test_homogeneity_a_scaled_neuron_spikes_the_same(spec, options):
     _, coefs = folded(spec, options)
     larger = scaled(spec, coefs, 8.0)
     z = big = rest(spec, 3, WIDTH)
-    for x in drive():
-        out, z = spec.step(Real(), coefs, z, x, options)
-        out_big, big = spec.step(Real(), larger, big, 8 * x, options)
+    for t, x in enumerate(drive()):
+        out, z = spec.step(Real(), spec.at(coefs, t), z, x, options)
+        out_big, big = spec.step(Real(), spec.at(larger, t), big, 8 * x, options)
         np.testing.assert_array_equal(out_big, out if spec.spiking else 8 * out)
         for a, b in zip(z, big, strict=True):
             np.testing.assert_array_equal(b, 8 * a)
@@ -113,7 +113,7 @@ def test_registers_never_leave_their_format(spec, options, data):
             if spec.kinds[k] is not Kind.UNIT
         }
     )
-    _, after = spec.step(fixed, ints, z, x, options)
+    _, after = spec.step(fixed, spec.at(ints, 0), z, x, options)
     low = -edge if fixed.overflow == "saturate" else -edge - 1
     for part in after:
         assert np.all(part <= edge)
@@ -153,16 +153,16 @@ def assert_kernel_equals_step(spec, options, fixed):
     shift, bias = np.array([-3, 0, 2, 5]), np.array([0, 7, -9, 1])
     z, want = spec.state(*starts), []
     for t in range(steps):
-        out, z = spec.step(fixed, ints, z, fixed.shift(current[:, t], shift) + bias, options)
+        x = fixed.shift(current[:, t], shift) + bias
+        out, z = spec.step(fixed, spec.at(ints, t), z, x, options)
         want.append(out)
     state = starts.astype(np.int64)
     got = np.zeros(current.shape, np.uint8 if spec.spiking else np.int64)
     over = np.zeros(samples, np.int64)
     kernel = fixed_kernel(spec.name, tuple(sorted(options.items())), fixed)
     left, right = np.maximum(shift, 0), np.maximum(-shift, 0)
-    kernel(
-        current, np.array(ints, np.int64), left, right, bias, state, got, over, False, 0, samples
-    )
+    packs = packed(spec.traced(options), ints._asdict(), steps, np.int64)
+    kernel(current, *packs, left, right, bias, state, got, over, False, 0, samples)
     np.testing.assert_array_equal(got, np.array(want).transpose(1, 0, 2))
     np.testing.assert_array_equal(state, np.array(z).reshape(state.shape))
     if spec.state._fields:
@@ -174,13 +174,14 @@ def test_the_float_kernel_is_the_real_reading_to_the_last_bit(spec, options):
     _, coefs = folded(spec, options)
     x = drive(7)
     z, want = rest(spec, 3, WIDTH), []
-    for row in x:
-        out, z = spec.step(Real(), coefs, z, row, options)
+    for t, row in enumerate(x):
+        out, z = spec.step(Real(), spec.at(coefs, t), z, row, options)
         want.append(out)
     state = np.zeros((len(spec.state._fields), 3, WIDTH))
     got, none = np.empty_like(x), np.empty((0, 3, WIDTH))
     kernel = real_kernel(spec.name, tuple(sorted(options.items())))
-    kernel(x, np.array(coefs), state, got, none, False, 0, 3)
+    packs = packed(spec.traced(options), coefs._asdict(), len(x), np.float64)
+    kernel(x, *packs, state, got, none, none[:, 0], False, 0, 3)
     np.testing.assert_array_equal(got, np.array(want, float))
     np.testing.assert_array_equal(state, np.array(z).reshape(state.shape))
 
@@ -189,7 +190,7 @@ def test_the_float_kernel_is_the_real_reading_to_the_last_bit(spec, options):
 def test_count_equals_what_a_counting_run_measures(spec, options):
     _, coefs = folded(spec, options)
     assert counted(spec, options, coefs) == {
-        key: value for key, value in spec.cost(options).items() if key != "write"
+        key: value for key, value in spec.cost(options).items() if key not in ("write", "read")
     }
     assert spec.cost(options)["write"] >= len(spec.state._fields)
 
@@ -201,6 +202,14 @@ def test_the_traced_words_are_the_counted_ones(spec, options):
     assert words.count("mul") == cost["mul"]
     assert words.count("add") + words.count("sub") == cost["add"]
     assert words.count("ge") + words.count("gt") == cost["cmp"]
+    assert words.count("read") == cost["read"]
+
+
+@every_neuron
+def test_tables_are_read_by_the_word_and_nothing_else_is(spec, options):
+    for instr in spec.traced(options).instrs:
+        tables = {f"k_{name}" for name in spec.tables} & set(instr.args)
+        assert bool(tables) == (instr.op == "read")
 
 
 @every_neuron
@@ -219,9 +228,9 @@ def test_an_undriven_neuron_comes_to_rest_where_products_round_towards_zero(spec
         )
     )
     for _ in range(1500):
-        _, z = spec.step(CHIP, ints, z, np.zeros(WIDTH, np.int64), options)
+        _, z = spec.step(CHIP, spec.at(ints, 0), z, np.zeros(WIDTH, np.int64), options)
     still = z
-    _, z = spec.step(CHIP, ints, z, np.zeros(WIDTH, np.int64), options)
+    _, z = spec.step(CHIP, spec.at(ints, 0), z, np.zeros(WIDTH, np.int64), options)
     for a, b in zip(still, z, strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -265,6 +274,7 @@ def test_prf_costs_what_its_equations_say():
         "cmp": 1,
         "select": 0,
         "write": 2,
+        "read": 0,
     }
 
 

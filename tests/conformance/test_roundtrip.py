@@ -38,6 +38,7 @@ LAW = settings(
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+NIR = ("prf", "lif", "spatial", "li")  # the models that NIR's primitives can express
 FEWER = settings(LAW, max_examples=60)
 
 
@@ -83,7 +84,7 @@ def test_onnx_gives_the_identical_graph(graph, tmp_path):
     assert identical(onnx_in.read(path), graph)
 
 
-@given(graph=graphs())
+@given(graph=graphs(names=NIR))
 @FEWER
 def test_nir_gives_the_identical_exported_form(graph, tmp_path):
     path = tmp_path / "g.nir"
@@ -110,7 +111,7 @@ def test_float64_onnx_computes_the_same_in_onnxruntime(graph, seed, tmp_path):
         np.testing.assert_allclose(output, expected, rtol=0, atol=1e-9 * size)
 
 
-@given(graph=graphs(), seed=st.integers(0, 99))
+@given(graph=graphs(names=NIR), seed=st.integers(0, 99))
 @FEWER
 def test_stock_nir_computes_the_same_by_synchronous_euler(graph, seed, tmp_path):
     form = nir_out.exported_form(graph)
@@ -156,7 +157,8 @@ def constants(graph):
 def bumped(value):
     """The last number halfway to 3/4: stays in every range of a parameter."""
     new = value.copy()
-    new.flat[-1] = (new.flat[-1] + 0.75) / 2
+    if new.size:  # a table without rows has nothing to change
+        new.flat[-1] = (new.flat[-1] + 0.75) / 2
     return new
 
 
@@ -178,7 +180,7 @@ def test_no_constant_is_ignored_by_onnx(graph, tmp_path):
             assert not identical(back, graph), where
 
 
-@given(graph=graphs(layers=2))
+@given(graph=graphs(layers=2, names=NIR))
 @settings(LAW, max_examples=6)
 def test_no_constant_is_ignored_by_nir(graph, tmp_path):
     form = nir_out.exported_form(graph)
@@ -277,7 +279,7 @@ def test_populations_are_among_the_random_graphs():
     seen = set()
 
     @given(graph=graphs())
-    @settings(LAW, max_examples=60)
+    @settings(LAW, max_examples=200)
     def look(graph: Graph):
         for node in graph:
             seen.add(type(node.op).__name__)
@@ -287,4 +289,4 @@ def test_populations_are_among_the_random_graphs():
     look()
     kinds = {"Input", "Linear", "Affine", "BatchNorm", "Neurons", "Population", "Add", "Concat"}
     assert kinds | {"Reduce"} <= seen
-    assert {f"folded {name}" for name in ("prf", "lif", "spatial", "li")} <= seen
+    assert {f"folded {name}" for name in ("prf", "lif", "spatial", "li", "celif")} <= seen

@@ -11,7 +11,8 @@ import torch
 
 from neurodeploy.kernels.surrogates import SURROGATES
 from neurodeploy.neurons import SPECS
-from neurodeploy.nn import LI, LIF, PRF, SpatialNeuron
+from neurodeploy.neurons.celif import TABLED
+from neurodeploy.nn import CELIF, LI, LIF, PRF, SpatialNeuron
 
 WIDTH = 5
 MODULES = {  # each neuron with all it can train; KeyError if you forget yours
@@ -19,9 +20,22 @@ MODULES = {  # each neuron with all it can train; KeyError if you forget yours
     "lif": lambda width, **o: LIF(width, **lif(o), train_beta=True, amplitude=True),
     "spatial": lambda width, **o: SpatialNeuron(width, amplitude=True, **o),
     "li": lambda width, **o: LI(width, train_beta=o["leak"], **o),
+    "celif": lambda width, **o: CELIF(
+        width, **encoding(width, o), theta0=0.15, amplitude=True, **o
+    ),
 }
-GAIN = {"prf": 8.0, "lif": 1.0, "spatial": 1.0, "li": 1.0}
-VARIANTS = [(name, options) for name, spec in SPECS.items() for options in spec.variants()]
+GAIN = {"prf": 8.0, "lif": 1.0, "spatial": 1.0, "li": 1.0, "celif": 1.0}
+VARIANTS = [  # of models with many, each with its own comparison: kernels take seconds to compile
+    (name, options)
+    for name, spec in SPECS.items()
+    for options in spec.variants()
+    if len(spec.variants()) < 8 or options["compare"] == spec.options()["compare"]
+]
+
+
+def encoding(width, options):
+    table = {"width": width + 1, "steps": 110}
+    return {"encoding": table if options["context"] in TABLED else None}
 
 
 def lif(options):
@@ -359,9 +373,10 @@ def test_the_spikes_are_those_of_the_reference_reading():
     for name, options in VARIANTS:
         neuron, spec, x = make(name, options), SPECS[name], draw(name, 40, 3, WIDTH)
         k = spec.coefs(*(np.asarray(torch.as_tensor(v).detach()) for v in neuron.folded()[0]))
+        k = spec.arranged(k, WIDTH)
         state, rows = spec.state(*(np.zeros((3, WIDTH)) for _ in spec.state._fields)), []
-        for row in x.numpy():
-            out, state = spec.step(Real(), k, state, row, options)
+        for t, row in enumerate(x.numpy()):
+            out, state = spec.step(Real(), spec.at(k, t), state, row, options)
             rows.append(out)
         want = neuron.alpha().item() * np.array(rows, float)
         np.testing.assert_array_equal(neuron(x).detach().numpy(), want)

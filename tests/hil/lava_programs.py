@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from support.networks import inputs_for, sdtcm
+from support.networks import TABLE_STEPS, inputs_for, sdtcm
 
 from neurodeploy.neurons import SPECS
 from neurodeploy.passes.align_delays import AlignDelays
@@ -59,6 +59,11 @@ def population(rng, name, width, spec, edges, *, options=None, state_bits=24, hi
     options = SPECS[spec].options(**(options or {}))
     shift = given.pop("shift", rng.integers(-4, 9, width))
     scale = 2.0**shift
+    read = SPECS[spec].traced(options).tables
+
+    def rows(table):
+        return TABLE_STEPS if table in read else 0
+
     sizes = {
         "beta": rng.integers(1500, 4097, width)
         if options.get("leak", True)
@@ -68,6 +73,13 @@ def population(rng, name, width, spec, edges, *, options=None, state_bits=24, hi
         "threshold": np.ceil(rng.uniform(20, high, width) * scale).astype(int),
         "reset": np.rint(rng.uniform(-50, 50, width) * scale).astype(int),
     }
+    if SPECS[spec].tables:
+        sizes |= {
+            "alpha": rng.integers(1500, 4097, width),
+            "jump": np.rint(rng.uniform(10, 500, width) * scale).astype(int),
+            "factor": rng.integers(-1500, 1500, (rows("factor"), width)),
+            "amount": np.rint(rng.uniform(-300, 300, (rows("amount"), width)) * scale).astype(int),
+        }
     coefs = {key: given.pop(key, sizes[key]) for key in SPECS[spec].coefs._fields}
     return Population(
         name=name,

@@ -2,7 +2,8 @@
 
 `Bound` reads a step on pairs (magnitude, error): rounded coefficients, dropped bits and rounded
 thresholds each contribute what they can at most. That is the error one step adds; what is there
-already shrinks by the pole's radius at every step.
+already shrinks by the pole's radius at every step. Where a channel has several poles, and one
+state drives another, the step itself carries each state's error on.
 """
 
 from __future__ import annotations
@@ -19,6 +20,13 @@ from neurodeploy.neurons import Kind
 class Pair:
     size: np.ndarray
     error: np.ndarray
+
+    def __len__(self):
+        return len(self.size)
+
+    def __getitem__(self, step):
+        """Return the row of a table."""
+        return Pair(self.size[step], self.error[step])
 
     def __add__(self, other):
         return Pair(self.size + other.size, self.error + other.error)
@@ -39,6 +47,9 @@ class Bound:
 
     def spike(self, value, threshold, compare):
         return value
+
+    def read(self, table):
+        return table
 
     def select(self, condition, yes, no):
         return Pair(np.maximum(yes.size, no.size), np.maximum(yes.error, no.error))
@@ -72,18 +83,24 @@ def follows(spec, options, coefs, fixed: Fixed, lsb, drive):
     o, probe = Bound(0.5 if fixed.rounding == "nearest" else 1.0), Probe()
     poles = spec.poles(coefs)
     radius = np.zeros(1) if poles is None else np.abs(poles)
+    carried = radius.ndim > 1
     whole = np.rint(drive / lsb).astype(np.int64)
     zeros = np.zeros((len(spec.state._fields), *drive.shape[1:]))
     z, q = spec.state(*zeros), spec.state(*zeros.astype(np.int64))
     bound, alive = np.zeros(drive.shape[1:]), np.ones(drive.shape[1:], bool)
-    for x in whole:
-        state = spec.state(*(Pair(np.abs(v), np.zeros_like(v, float)) for v in q))
+    errors = [np.zeros(drive.shape[1:]) for _ in zeros]
+    for t, x in enumerate(whole):
+        state = spec.state(*(Pair(np.abs(v), e) for v, e in zip(q, errors, strict=True)))
         current = Pair(np.abs(x), np.zeros(x.shape))
-        _, after = spec.step(o, pairs, state, current, options)
-        local = np.sqrt(sum((v.error**2 for v in after), start=np.zeros(x.shape)))
-        s, z = spec.step(probe, exact, z, x.astype(float), options)
-        r, q = spec.step(fixed, ints, q, x, options)
-        bound = radius * bound + local + 1e-6
+        _, after = spec.step(o, spec.at(pairs, t), state, current, options)
+        s, z = spec.step(probe, spec.at(exact, t), z, x.astype(float), options)
+        r, q = spec.step(fixed, spec.at(ints, t), q, x, options)
+        if carried:
+            errors = [v.error + 1e-6 for v in after]
+            bound = sum(errors)
+        else:
+            local = np.sqrt(sum((v.error**2 for v in after), start=np.zeros(x.shape)))
+            bound = radius * bound + local + 1e-6
         if spec.spiking:
             differ = alive & (np.asarray(s) != np.asarray(r))
             assert np.all((probe.margin <= bound + 1)[differ])  # 1: the rounded threshold

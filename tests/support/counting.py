@@ -48,6 +48,7 @@ def counted(spec, options, coefs):
         return array
 
     width, steps = len(coefs[0]), 10
+    coefs = spec.at(coefs, 0)
     k = spec.coefs(*(watch(value) for value in coefs))
     z = spec.state(*(watch(np.zeros(width)) for _ in spec.state._fields))
     for row in np.random.default_rng(0).normal(size=(steps, width)):

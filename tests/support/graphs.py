@@ -34,8 +34,8 @@ class _Maker:
     added to a stream that they come from.
     """
 
-    def __init__(self, rng, *, exact, lowerable):
-        self.rng, self.exact, self.lowerable = rng, exact, lowerable
+    def __init__(self, rng, *, exact, lowerable, names):
+        self.rng, self.exact, self.lowerable, self.models = rng, exact, lowerable, names
         self.names = list(rng.permutation(NAMES))
         self.nodes, self.widths = [], {}
 
@@ -67,8 +67,8 @@ class _Maker:
         op = BatchNorm(gamma, self.numbers(n), self.numbers(n), self.positive(n), 1e-5)
         return self.add(op, source, width=n)
 
-    def neurons(self, source, names=tuple(SPECS)):
-        n, rng = self.widths[source], self.rng
+    def neurons(self, source, names=None):
+        n, rng, names = self.widths[source], self.rng, names or self.models
         name = str(rng.choice(names))
         variants = SPECS[name].variants()
         options = variants[int(rng.integers(len(variants)))]
@@ -98,7 +98,7 @@ class _Maker:
 
     def block(self, source):
         """Neurons behind a Linear, added to the stream; both directions at times."""
-        names = [name for name, spec in SPECS.items() if spec.spiking or not self.lowerable]
+        names = [n for n in self.models if SPECS[n].spiking or not self.lowerable]
         spikes = self.neurons(self.linear(source), names)
         if self.rng.random() < 0.4:
             other = self.neurons(source, names)
@@ -111,10 +111,10 @@ class _Maker:
 
 
 @st.composite
-def graphs(draw, *, lowerable=False, layers=4):
+def graphs(draw, *, lowerable=False, layers=4, names=tuple(SPECS)):
     """Draw a graph, half of them with constants that float32 holds, half of them folded."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    make = _Maker(rng, exact=draw(st.booleans()), lowerable=lowerable)
+    make = _Maker(rng, exact=draw(st.booleans()), lowerable=lowerable, names=names)
     width = draw(st.integers(1, 4))
     last = make.add(Input(width, spiking=draw(st.booleans())), width=width)
     kinds = ("linear", "affine", "norm", "neurons", "block")

@@ -19,6 +19,9 @@ from neurodeploy.graph.ir import (
 )
 from neurodeploy.graph.rules import check
 from neurodeploy.neurons import SPECS
+from neurodeploy.neurons.celif import TABLED
+
+TABLE_STEPS = 64  # rows of the tables here: the longest sequence
 
 
 def linear(rng, out, inside):
@@ -35,6 +38,7 @@ def batchnorm(rng, width):
 def params(rng, name, width, options=None):
     """Return trained parameters of a neuron model, fast enough to spike within a few steps."""
     options = options or {}
+    context = options.get("context")
     values = {
         "prf": {
             "dt": rng.uniform(0.2, 0.9, width),
@@ -53,6 +57,13 @@ def params(rng, name, width, options=None):
             "beta": vector(1.0, width)
             if options.get("leak") is False
             else rng.uniform(0.3, 0.95, width)
+        },
+        "celif": {
+            "alpha": rng.uniform(0.3, 0.9, width),
+            "beta": rng.uniform(0.5, 0.95, width),
+            "theta0": rng.uniform(0.4, 1.0, width),
+            "gamma": vector(0.6 if context == "s" else 0.0, width),
+            "te": rng.normal(0.05, 0.2, (TABLE_STEPS if context in TABLED else 0, width)),
         },
     }
     return values[name]

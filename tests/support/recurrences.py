@@ -47,4 +47,23 @@ def li(p, options, x):
         yield v, v
 
 
-PUBLISHED = {"prf": prf, "lif": lif, "spatial": spatial, "li": li}
+def celif(p, options, x):
+    """Contextual embedding LIF, Eq. 2 and 4, with the threshold itself and the six of Table 2."""
+    v = s = np.zeros(x.shape[1:])
+    theta = np.broadcast_to(p.theta0, x.shape[1:])
+    for t, row in enumerate(x):
+        context = {
+            "s": lambda v, s, t: p.gamma * s,
+            "v": lambda v, s, t: v,
+            "te": lambda v, s, t: p.te[t],
+            "v_plus_te": lambda v, s, t: v + p.te[t],
+            "s_te": lambda v, s, t: s * p.te[t],
+            "v_te": lambda v, s, t: v * p.te[t],
+        }[options["context"]](v, s, t)
+        theta = theta + context - (1 - p.beta) * (theta - p.theta0)
+        v = p.alpha * v * (1 - s) + row
+        s = 1.0 * (v >= theta if options["compare"] == ">=" else v > theta)
+        yield s > 0, v
+
+
+PUBLISHED = {"prf": prf, "lif": lif, "spatial": spatial, "li": li, "celif": celif}

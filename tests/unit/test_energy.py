@@ -80,8 +80,8 @@ def test_integer_prices_include_the_memories_the_target_states(tiny):
     arithmetic = 17 * 0.1 + 30 * 3.1 + 70 * 0.1 + 30 * 0.1
     weights = 17 * 8 / 64 * 20  # 8-bit weights in 64-bit words of a 32 KiB SRAM
     # LIF: one 32-bit state read and written, beta of 16 bits, threshold and reset of 32;
-    # the integrator: one 32-bit state read and written, beta of 16
-    state = (30 * (32 + 32 + 16 + 32 + 32) + 10 * (32 + 32 + 16)) / 64 * 20
+    # the integrator: one 32-bit state read and written, no constant
+    state = (30 * (32 + 32 + 16 + 32 + 32) + 10 * (32 + 32)) / 64 * 20
     assert priced.total_pj == pytest.approx(arithmetic + weights + state)
     assert priced.not_priced == ()
     assert sum(priced.by_cause().values()) == pytest.approx(priced.total_pj)

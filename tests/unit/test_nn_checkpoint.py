@@ -12,11 +12,13 @@ import torch
 
 from neurodeploy.errors import InputError
 from neurodeploy.nn import (
+    CELIF,
     LI,
     LIF,
     PRF,
     SDTCM,
     BatchNorm,
+    CELIFNet,
     Readout,
     Scale,
     SDTCMBlock,
@@ -44,6 +46,7 @@ def mixed():
         LI(4, train_beta=True, reverse=True),
         Readout("last"),
         SDTCM(4, 2, 1, 3, readout="steps"),
+        Sequential(CELIF(3, encoding={"width": 4, "steps": 9}), CELIFNet(3, [4, 2], 2, 9)),
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from support.networks import chain, inputs_for, sdtcm
+from support.networks import TABLE_STEPS, chain, inputs_for, sdtcm
 
 from neurodeploy.arith import OVERFLOWS, ROUNDINGS
 from neurodeploy.backends.onnx.program import write
@@ -61,10 +61,14 @@ def population(rng, name, width, edges, spec="prf", options=None, **more):
     """Neurons with random integer constants, shifts of both signs, and 12 fractional bits."""
     model = SPECS[spec]
     options = options or model.options()
+    read = model.traced(options).tables
+
+    def integers(key, top):
+        rows = (TABLE_STEPS if key in read else 0,) if key in model.tables else ()
+        return rng.integers(-top, top + 1, (*rows, width))
+
     coefs = {
-        key: rng.integers(-4096, 4097, width)
-        if model.kinds[key].value == "unit"
-        else rng.integers(-2000, 2000, width)
+        key: integers(key, 4096 if model.kinds[key].value == "unit" else 2000)
         for key in model.coefs._fields
     }
     defaults = {

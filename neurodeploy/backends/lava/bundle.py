@@ -60,7 +60,7 @@ def write(program: Program, folder: Path, golden_inputs: Any = None) -> Path:
     """
     check(program)
     source = program.source
-    golden = _random(source) if golden_inputs is None else to_integers(source, golden_inputs)[0]
+    golden = _random(program) if golden_inputs is None else to_integers(source, golden_inputs)[0]
     home = folder / "lava"
     home.mkdir(parents=True)
     _copy_code(home)
@@ -119,8 +119,10 @@ def locate(folder: Path) -> Path:
     )
 
 
-def _random(source: Source) -> Ints:
-    shape = (_GOLDEN_STEPS, _GOLDEN_SAMPLES, source.width)
+def _random(program: Program) -> Ints:
+    source, longest = program.source, [node.longest for node in program.populations]
+    steps = min((rows for rows in longest if rows is not None), default=_GOLDEN_STEPS)
+    shape = (min(steps, _GOLDEN_STEPS), _GOLDEN_SAMPLES, source.width)
     return np.random.default_rng(0).integers(source.low, source.high + 1, shape)
 
 
@@ -193,10 +195,12 @@ def _population(
         "states": len(registers),
         "registers": registers,
         "shifts": [int(node.shift.min()), int(node.shift.max())],
+        "longest": node.longest,
     }
 
     def keep(name: str, value: Ints) -> str:
-        arrays[f"{key}.{name}"] = _narrow(np.broadcast_to(value, (node.width,)))
+        shape = (len(value), node.width) if name in node.model.tables else (node.width,)
+        arrays[f"{key}.{name}"] = _narrow(np.broadcast_to(value, shape))
         return f"{key}.{name}"
 
     if mapped.stock is None:

@@ -113,7 +113,7 @@ def run_bundle(
                 "E106",
                 "the bundle does not take the input",
                 where=done.tail,
-                fix="give finite x [T, B, C] with the width that the program reads",
+                fix="give finite x [T, B, C] of the width, and at most the length, that it reads",
             )
         if done.code:
             raise _failed(done, home)

@@ -3,6 +3,7 @@
     run(current [T, B, N], shift [N], bias [N], coefficients [N] ...) -> output, final states
 
 and, behind the coefficients, `recurrent` [N, N], one row per sender, its exponent multiplied in.
+Tables are [T, N], and scanned beside the current.
 
 All values are int64. `x >> f` is written (x - (x & (2^f - 1))) / 2^f, since BitShift takes unsigned
 numbers only; integer Div truncates, which is rounding toward zero.
@@ -23,6 +24,7 @@ from neurodeploy.graph.forms.sheet import (
     scan,
     step_body,
     step_calls,
+    table_rows,
 )
 from neurodeploy.program.ir import Population
 
@@ -47,7 +49,8 @@ def function(population: Population, fixed: Fixed) -> Function:
         finish, sends = (_send, "uint8") if spec.spiking else (_keep, "number")
         echo = _echo(drive) if heard else None
         body = step_body(step, coefs, mul, write, finish, sends=sends, echo=echo)
-        *states, out = scan(sheet, body, zero, sequence, reverse=population.reverse)
+        rows = table_rows(sheet, step, coefs, sequence)
+        *states, out = scan(sheet, body, zero, sequence, rows, reverse=population.reverse)
         states = states[: len(step.states)]
     else:
         values = step_calls(sheet, step, {**coefs, "x": sequence}, mul, write)

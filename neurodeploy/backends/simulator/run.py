@@ -15,7 +15,7 @@ import numpy as np
 
 from neurodeploy.backends.simulator.cycles import Replay
 from neurodeploy.backends.simulator.synapses import add_graded, add_spikes, add_tapped
-from neurodeploy.kernels import fixed_kernel, share
+from neurodeploy.kernels import fixed_kernel, packed, share
 from neurodeploy.program.ir import (
     Dense,
     Edge,
@@ -26,7 +26,7 @@ from neurodeploy.program.ir import (
     Source,
     edges,
 )
-from neurodeploy.program.reference import read, to_integers
+from neurodeploy.program.reference import check_length, read, to_integers
 from neurodeploy.program.run import Run, edge_count, node_count
 
 _CHUNK_ELEMENTS = 2_000_000  # of [samples, steps, widest node]: stays near the caches
@@ -65,6 +65,7 @@ def simulate(
     does not fit the program, FitError E304 if it cannot be timed.
     """
     whole, clipped = to_integers(program.source, x)
+    check_length(program, len(whole))
     data = np.ascontiguousarray(whole.transpose(1, 0, 2))
     samples, steps = data.shape[:2]
     widest = max(node.width for node in program)
@@ -167,7 +168,7 @@ def _update(
     spec, samples, again = node.model, len(current), node.recurrent
     options, fixed = tuple(sorted(node.options.items())), program.fixed(node)
     run = fixed_kernel(spec.name, options, fixed, recurrent=again is not None)
-    coefs = np.array([node.coefs[name] for name in spec.coefs._fields], np.int64)
+    packs = packed(spec.traced(node.options), node.coefs, current.shape[1], np.int64)
     state = np.zeros((len(spec.state._fields), samples, node.width), np.int64)
     out = np.empty(current.shape, np.uint8 if spec.spiking else np.int32)
     over = np.zeros(samples, np.int64)
@@ -175,7 +176,7 @@ def _update(
     wide = [a.astype(np.int64) for a in (left, right, node.bias)]
     events = np.zeros(samples, np.int64)
     loop = () if again is None else (weights[id(again)], again.exponent, events)
-    args = (*loop, current, coefs, *wide, state, out, over, node.reverse)
+    args = (*loop, current, *packs, *wide, state, out, over, node.reverse)
     share(run, *args, samples=samples, work=current.size * (8 if loop else 1))
     if again is not None:
         tally.deliver(node, again, int(events.sum()))

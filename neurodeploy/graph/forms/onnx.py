@@ -34,6 +34,7 @@ from neurodeploy.graph.forms.sheet import (
     scan,
     step_body,
     step_calls,
+    table_rows,
 )
 from neurodeploy.graph.ir import (
     REDUCTIONS,
@@ -274,7 +275,8 @@ def _neuron_function(
         sends = "bool" if spec.spiking else "number"
         echo = _echo(sheet, spec) if kind.recurrent else None
         body = step_body(step, coefs, real_mul, real_write, finish, sends=sends, echo=echo)
-        out = scan(sheet, body, zero, drive, reverse=kind.reverse)[-1]
+        rows = table_rows(sheet, step, coefs, drive)
+        out = scan(sheet, body, zero, drive, rows, reverse=kind.reverse)[-1]
     else:
         values = step_calls(sheet, step, {**coefs, "x": drive}, real_mul, real_write)
         out = finish(sheet, values[step.out])

@@ -183,7 +183,7 @@ def step_calls(
     names: the values of `x`, `k_<coefficient>` and `z_<state>`.
     """
     values = dict(names)
-    words: dict[str, Word] = {"mul": mul, "write": write}
+    words: dict[str, Word] = {"mul": mul, "write": write, "read": real_read}
 
     def value(arg: str) -> str:
         return values[arg] if arg in values else sheet.number(float(arg), values["x"])
@@ -197,6 +197,11 @@ def step_calls(
     for instr in step.instrs:
         values[instr.out] = run(instr)
     return values
+
+
+def real_read(sheet: Sheet, args: Sequence[str]) -> str:  # noqa: ARG001
+    """Take the row that the Scan hands over."""
+    return args[0]
 
 
 @dataclass(frozen=True)
@@ -220,36 +225,56 @@ def step_body(
     sends: str = "number",
     echo: Echo | None = None,
 ) -> Body:
-    """Return the Scan body of a step: (states, x) to (next states, output).
+    """Return the Scan body of a step: (states, x, rows of tables) to (next states, output).
 
     coefs: values of the enclosing scope for each `k_<coefficient>`; finish turns the output into
     what is sent, called once; sends: its type, see `Body`; echo: for neurons that hear themselves.
     """
     sheet = Sheet("t")
     states = {f"z_{name}": f"z_{name}" for name in step.states}
+    tables = {f"k_{name}": f"{name}_t" for name in step.tables}
     x = "x_t" if echo is None else echo.hear(sheet, "x_t", "sent")
-    values = step_calls(sheet, step, {**coefs, **states, "x": x}, mul, write)
+    names = {**coefs, **states, **tables, "x": x}
+    values = step_calls(sheet, step, names, mul, write)
     rows = zip(step.states, step.next_states, strict=True)
     outputs = [sheet.put("Identity", values[value], out=f"next_{name}") for name, value in rows]
     sent = finish(sheet, values[step.out])
-    inputs = (*states, "x_t")
+    inputs = (*states, *(["sent"] if echo is not None else []), "x_t", *tables.values())
     if echo is not None:
-        inputs = (*states, "sent", "x_t")
         outputs.append(sheet.put("Identity", echo.keep(sheet, sent), out="next_sent"))
     outputs.append(sheet.put("Identity", sent, out="out_t"))
     return Body(inputs, tuple(outputs), tuple(sheet.calls), sends)
 
 
-def scan(sheet: Sheet, body: Body, zero: str, sequence: str, *, reverse: bool) -> tuple[str, ...]:
-    """Append a Scan over time that starts from `zero` states; return final states and outputs."""
+def table_rows(sheet: Sheet, step: Traced, coefs: Mapping[str, str], sequence: str) -> list[str]:
+    """Append the rows of each table for the steps of `sequence`.
+
+    A shorter table gives fewer rows, which Scan refuses, naming both lengths.
+    """
+    if not step.tables:
+        return []
+    count, first = (
+        sheet.put("Shape", sequence, start=0, end=1),
+        sheet.put("Constant", value_ints=(0,)),
+    )
+    return [sheet.put("Slice", coefs[f"k_{name}"], first, count, first) for name in step.tables]
+
+
+def scan(
+    sheet: Sheet, body: Body, zero: str, sequence: str, rows: Sequence[str], *, reverse: bool
+) -> tuple[str, ...]:
+    """Append a Scan over time that starts from `zero` states; return final states and outputs.
+
+    The neuron's first step takes the first of `rows`, also in reverse.
+    """
     states = [name.removeprefix("next_") for name in body.outputs[:-1]]
     outputs = (*(f"last_{name}" for name in states), "out")
     attributes = {
         "body": body,
-        "num_scan_inputs": 1,
-        "scan_input_directions": (int(reverse),),
+        "num_scan_inputs": 1 + len(rows),
+        "scan_input_directions": (int(reverse), *(0 for _ in rows)),
         "scan_output_directions": (int(reverse),),
     }
-    inputs = (*(zero for _ in states), sequence)
+    inputs = (*(zero for _ in states), sequence, *rows)
     sheet.calls.append(Call("Scan", inputs, outputs, attributes))
     return outputs

@@ -107,6 +107,10 @@ def _inputs(path: Path, manifest: dict[str, Any]) -> Any:
         integers = np.clip(rounded, source["low"], source["high"]).astype(np.int32)
     if integers.ndim != 3 or integers.shape[2] != source["width"] or 0 in integers.shape:
         raise ValueError(f"shape is {integers.shape}, not [T, B, {source['width']}]")
+    for node in manifest["nodes"]:
+        rows = node.get("longest")
+        if rows is not None and len(integers) > rows:
+            raise ValueError(f"{len(integers)} steps; {node['name']} has a table of {rows} steps")
     return integers
 
 

@@ -27,8 +27,8 @@ from neurodeploy.neurons import SPECS
 class PyPopulation(PyLoihiProcessModel):  # type: ignore[misc]
     """Run the neuron's step once per time step of a sample; start each sample at rest.
 
-    Outside its window it is silent and keeps its registers: what arrives there belongs to no step
-    of the sample.
+    Tables are read in the time of the sample, whatever the latency. Outside its window it is silent
+    and keeps its registers: what arrives there belongs to no step of the sample.
     """
 
     a_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int64)
@@ -58,7 +58,8 @@ class PyPopulation(PyLoihiProcessModel):  # type: ignore[misc]
             registers[:] = 0
         x = self.fixed.shift(current, self.shift) + self.bias
         before = self.spec.state(*registers)
-        spikes, after = self.spec.step(self.fixed, self.coefs, before, x, self.options)
+        coefs = self.spec.at(self.coefs, step)
+        spikes, after = self.spec.step(self.fixed, coefs, before, x, self.options)
         registers[:] = np.reshape(after, registers.shape)
         self.s_out.send(np.asarray(spikes, np.int64))
 
