@@ -62,6 +62,49 @@ def test_four_hundred_random_machines_to_the_cycle():
     assert met > 80  # packets stand in each other's way in many of them
 
 
+def test_full_queues_hold_packets_up_to_the_cycle():
+    """A second machine, whose links and cores have one to three places to wait in."""
+    slower = 0
+    for seed in range(100):
+        rng = np.random.default_rng(1000 + seed)
+        program = random_program(rng, queues=True)
+        values = random_values(rng, program)
+        found = agree(program, values)
+        free = replace(program.target, cycles=replace(program.target.cycles, queues=None))
+        slower += found.total > timed(replace(program, target=free), values).total
+    assert slower > 8
+
+
+def test_queues_with_room_for_all_change_nothing():
+    for seed in range(40):
+        rng = np.random.default_rng(2000 + seed)
+        program = random_program(rng, chips=seed % 2 == 0)
+        values = random_values(rng, program)
+        wide = replace(program.target, cycles=replace(program.target.cycles, queues=10_000))
+        free, queued = timed(program, values), timed(replace(program, target=wide), values)
+        np.testing.assert_array_equal(free.steps, queued.steps)
+        np.testing.assert_array_equal(free.critical, queued.critical)
+        assert (free.cores, free.links, free.phases) == (queued.cores, queued.links, queued.phases)
+
+
+@pytest.mark.parametrize("queues", [False, True])
+def test_many_chips_to_the_cycle(queues):
+    """Grids of chips, whose sides share one slow link in each direction."""
+    crossed = 0
+    for seed in range(40):
+        rng = np.random.default_rng(3000 + seed)
+        program = random_program(rng, chips=True, queues=queues)
+        found = agree(program, random_values(rng, program))
+        machine = found.machine
+        crossed += any(
+            link.packets
+            and link.direction in ("east", "north")
+            and (link.x + 1) % machine.mesh_x == 0
+            for link in found.links
+        )
+    assert crossed > 10
+
+
 def chain_of_two(width, spikes, hops, **figures):
     """Return a program of two cores, `hops` apart, and values with the first neurons active."""
     base = random_program(np.random.default_rng(0), delays=True)

@@ -23,6 +23,7 @@ the router of core 0 through a port of their own, from cycle 0 on. Graded values
 any other. On a program that lags (synapses that take a step), a node is updated at every step but
 sends only what belongs to the input. The host's readout is not part of it.
 
+With `queues` places in front of each link and core, packets also hold each other up: see `queues`.
 Steps follow each other without overlap. It is exact for this machine, and a model of no other.
 """
 

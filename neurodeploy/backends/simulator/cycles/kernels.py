@@ -18,6 +18,7 @@ import numpy as np
 from numba import njit
 
 from neurodeploy.backends.simulator.cycles.plan import Plan
+from neurodeploy.backends.simulator.cycles.queues import hold
 from neurodeploy.program.ir import Ints
 
 NEURON, EMIT, ROUTE, SYNAPSE, DRAIN, BARRIER = range(6)
@@ -97,7 +98,9 @@ def replay(
             longest = -1
             for phase in range(len(plan.part_first) - 1):
                 packets = emit(plan, phase, events, pointers, b * steps, h, steps, work)
-                if plan.plain[phase]:
+                if plan.places > 0:
+                    hold(plan, phase, packets, outcome.waited[b], work)
+                elif plan.plain[phase]:
                     deliver(plan, packets, work)
                 else:
                     route(plan, phase, packets, outcome.waited[b], work)

@@ -30,6 +30,7 @@ class Plan(NamedTuple):
     synapse_fill: int
     barrier: int
     cores: int
+    places: int  #: of a queue; 0 for any number
     # parts: those of phase p are part_first[p] to part_first[p + 1], by emitter
     part_first: Ints
     part_emitter: Ints  #: core, or -1 for the input
@@ -50,6 +51,7 @@ class Plan(NamedTuple):
     axon_flow: Ints
     # links to follow, on flow f: flow_first[f] to flow_first[f + 1]
     flow_first: Ints
+    flow_emitter: Ints  #: core, or -1 for the input
     flow_link: Ints  #: numbered among those of its phase
     flow_delay: Ints  #: cycles from the link before to this one
     flow_final: Ints  #: cycles from the last of them to the core
@@ -110,10 +112,11 @@ def layout(program: Program) -> Layout:
         synapse_fill=machine.synapse_fill,
         barrier=machine.barrier,
         cores=len(cores),
+        places=machine.queues or 0,
         **_parts([group for group, _ in found], number, nodes, machine),
         **_cores(found, flows, number, machine),
         **_axons([tables[name] for name in nodes], axon_flows, number, nodes),
-        **_ways(flows, reduced, mesh),
+        **_ways(flows, reduced, mesh, number),
         latency=np.array([_latency(program, name) for name in nodes], np.int64),
         room=_room([group for group, _ in found], tables, reduced),
     )
@@ -264,11 +267,14 @@ def _axons(
     }
 
 
-def _ways(flows: list[Flow], reduced: list[_Reduced], mesh: Mesh) -> dict[str, Ints]:
+def _ways(
+    flows: list[Flow], reduced: list[_Reduced], mesh: Mesh, number: dict[int, int]
+) -> dict[str, Ints]:
     ways = [reduced[flow.phase].ways[id(flow)] for flow in flows]
     links = [link for phase in reduced for link in phase.links]
     return {
         "flow_first": _offsets([len(way[0]) for way in ways]),
+        "flow_emitter": _array(number[flow.emitter] for flow in flows),
         "flow_link": _array(link for way in ways for link in way[0]),
         "flow_delay": _array(delay for way in ways for delay in way[1]),
         "flow_final": _array(way[2] for way in ways),

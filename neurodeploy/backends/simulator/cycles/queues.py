@@ -1,0 +1,204 @@
+"""Compiled replay with queues of few places, where packets hold each other up.
+
+In front of every link and every core there is a queue of `places`. A packet takes a place in its
+next queue when it is sent or when its link takes it, and gives its own back when it is taken; a
+place that is given back is free from the next cycle on. In each cycle
+
+    1. senders, in the order of their packets' numbers, send where the first queue has a place;
+    2. what has been sent or is at the end of its hop joins its queue, by number;
+    3. links and cores that are free take the heads of their queues, by number; a link only where
+       the next queue has a place.
+
+With places enough this is the unlimited machine. Nothing can stand still for good: a link waits
+only for links of higher numbers and for cores (see `mesh`), and cores wait for nobody; so of all
+that waits, what is in the queue of the highest number can go on.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from neurodeploy.backends.simulator.cycles.plan import Plan
+from neurodeploy.program.ir import Ints
+
+_NEVER = 1 << 62
+
+
+class Queues(NamedTuple):
+    """The queues of a phase: of its links, then of all cores; and where packets are."""
+
+    head: Ints  #: first packet, or -1
+    tail: Ints
+    held: Ints  #: places taken
+    free: Ints  #: cycle from which its link or core is free
+    after: Ints  #: by packet: the next in the same queue
+    hop: Ints  #: by packet: links it has taken
+
+
+@njit(cache=True, nogil=True)
+def hold(plan: Plan, phase: int, packets: int, waited: Any, work: Any) -> None:
+    """Take all packets of a phase to their cores and through them.
+
+    work.time is when each would be sent if nothing held it up; afterwards, when it joined its last
+    queue. Writes `sent`, `arrived` and `end` of `work`.
+    """
+    time, axon, places = work.time, work.axon, plan.places
+    base = plan.link_first[phase]
+    links = plan.link_first[phase + 1] - base
+    size = links + plan.cores
+    q = Queues(
+        np.full(size, -1, np.int64),
+        np.full(size, -1, np.int64),
+        np.zeros(size, np.int64),
+        np.zeros(size, np.int64),
+        np.full(packets, -1, np.int64),
+        np.zeros(packets, np.int64),
+    )
+    first, last = senders(plan, packets, axon)
+    coming = [np.int64(_NEVER)]
+    keys, freed = np.empty(size, np.int64), np.empty(size, np.int64)
+    left, now = packets, np.int64(0)
+    while left > 0:
+        acted = send(plan, links, now, first, last, time, axon, q, coming, work)
+        while coming[0] >> 32 <= now:
+            join(plan, links, now, heappop(coming) & 0xFFFFFFFF, time, axon, q)
+        count = heads(now, q, keys)
+        gone = 0
+        for k in range(count):
+            p, place = keys[k] >> 32, keys[k] & 0xFFFFFFFF
+            if place >= links:
+                core = place - links
+                work.arrived[core] = max(work.arrived[core], time[p])
+                q.free[place] = now + plan.axon_interval[axon[p]]
+                work.end[core] = q.free[place]
+                left -= 1
+            elif cross(plan, links, places, now, p, axon, q, coming):
+                q.free[place] = now + plan.link_flit[base + place]
+                waited[base + place] += now - time[p]
+            else:
+                continue
+            q.head[place] = q.after[p]
+            q.after[p] = -1
+            freed[gone] = place
+            gone += 1
+        for k in range(gone):
+            q.held[freed[k]] -= 1
+        now = now + 1 if acted or gone > 0 else soonest(now, first, last, time, q, coming[0])
+
+
+@njit(cache=True, nogil=True)
+def heads(now: Any, q: Queues, keys: Any) -> Any:
+    """Write the heads of the queues that can be served now, by packet number; return how many."""
+    count = 0
+    for place in range(len(q.head)):
+        if q.head[place] >= 0 and q.free[place] <= now:
+            keys[count] = (q.head[place] << 32) | place
+            count += 1
+    keys[:count].sort()
+    return count
+
+
+@njit(cache=True, nogil=True)
+def cross(
+    plan: Plan, links: Any, places: Any, now: Any, p: Any, axon: Any, q: Queues, coming: Any
+) -> bool:
+    """Send a packet over its link if the next queue has a place; return whether it has."""
+    following = target(plan, links, axon[p], q.hop[p] + 1)
+    if q.held[following] >= places:
+        return False
+    q.held[following] += 1
+    q.hop[p] += 1
+    heappush(coming, ((now + delay(plan, axon[p], q.hop[p])) << 32) | p)
+    return True
+
+
+@njit(cache=True, nogil=True)
+def senders(plan: Plan, packets: int, axon: Any) -> Any:
+    """Return where the packets of each sender begin and end; they stand one after the other."""
+    first = np.empty(plan.cores + 1, np.int64)
+    last = np.empty(plan.cores + 1, np.int64)
+    count, before = 0, -2
+    for p in range(packets):
+        emitter = plan.flow_emitter[plan.axon_flow[axon[p]]]
+        if emitter != before:
+            first[count], before = p, emitter
+            count += 1
+        last[count - 1] = p + 1
+    return first[:count], last[:count]
+
+
+@njit(cache=True, nogil=True)
+def send(
+    plan: Plan,
+    links: Any,
+    now: Any,
+    first: Any,
+    last: Any,
+    time: Any,
+    axon: Any,
+    q: Queues,
+    coming: Any,
+    work: Any,
+) -> bool:
+    """Let each sender send the packet that is due, if its first queue has a place."""
+    acted = False
+    for s in range(len(first)):
+        p = first[s]
+        if p == last[s] or time[p] > now:
+            continue
+        place = target(plan, links, axon[p], 0)
+        if q.held[place] >= plan.places:
+            continue
+        q.held[place] += 1
+        heappush(coming, (now << 32) | p)
+        emitter = plan.flow_emitter[plan.axon_flow[axon[p]]]
+        if emitter >= 0:
+            work.sent[emitter] = now
+        first[s] += 1
+        acted = True
+    return acted
+
+
+@njit(cache=True, nogil=True)
+def join(plan: Plan, links: Any, now: Any, p: Any, time: Any, axon: Any, q: Queues) -> None:
+    """Put a packet at the end of the queue that it has come to."""
+    place = target(plan, links, axon[p], q.hop[p])
+    time[p] = now
+    if q.head[place] < 0:
+        q.head[place] = p
+    else:
+        q.after[q.tail[place]] = p
+    q.tail[place] = p
+
+
+@njit(cache=True, nogil=True)
+def target(plan: Plan, links: Any, axon: Any, hop: Any) -> Any:
+    """Return the queue that a packet stands in after so many links."""
+    flow = plan.axon_flow[axon]
+    j = plan.flow_first[flow] + hop
+    return plan.flow_link[j] if j < plan.flow_first[flow + 1] else links + plan.axon_core[axon]
+
+
+@njit(cache=True, nogil=True)
+def delay(plan: Plan, axon: Any, hop: Any) -> Any:
+    """Return the cycles that the last of so many links takes."""
+    flow = plan.axon_flow[axon]
+    j = plan.flow_first[flow] + hop
+    return plan.flow_delay[j] if j < plan.flow_first[flow + 1] else plan.flow_final[flow]
+
+
+@njit(cache=True, nogil=True)
+def soonest(now: Any, first: Any, last: Any, time: Any, q: Queues, coming: Any) -> Any:
+    """Return the next cycle in which anything can happen, when nothing did in this one."""
+    best = coming >> 32
+    for s in range(len(first)):
+        if first[s] < last[s] and time[first[s]] > now:
+            best = min(best, time[first[s]])
+    for place in range(len(q.head)):
+        if q.head[place] >= 0 and q.free[place] > now:
+            best = min(best, q.free[place])
+    return best
