@@ -83,6 +83,8 @@ def compile(
     bits: Bits = None,
     coef_bits: Bits = None,
     verify: bool = False,
+    place: str = "naive",
+    seed: int = 0,
     origin: str = "",
     name: str = "network",
     watch: Watch = lambda name, stage: None,
@@ -93,8 +95,9 @@ def compile(
     all or by name of the Linear, {"*": 8, "blocks.0.*": 4}, by default those that tuning recorded
     in the graph, else 8; coef_bits: likewise of the neurons' dimensionless coefficients, by default
     all that the target has; verify: check every pass on the calibration data (the verdicts are in
-    `program.notes["verified"]`); origin: what to call the data in reports; name: what to call the
-    program. Raises InputError,
+    `program.notes["verified"]`); place: how nodes are put on cores, "naive", "balanced", "traffic"
+    or "cycles" (`passes.place`), repeatable by `seed`; origin: what to call the data in reports;
+    name: what to call the program. Raises InputError,
     FitError (all broken limits at once), MismatchError E401.
     """
     compiled = compile_graph(
@@ -106,6 +109,8 @@ def compile(
         bits=bits,
         coef_bits=coef_bits,
         verify=verify,
+        place=place,
+        seed=seed,
         watch=watch,
     )
     notes = {"model": digest(graph), "verified": _records(compiled.verdicts)}

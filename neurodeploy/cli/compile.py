@@ -24,6 +24,8 @@ PASSES = (
     "place",
 )
 
+PLACES = ("naive", "balanced", "traffic", "cycles")
+
 GOLDEN = 2  # calibration samples that become the golden vectors of a bundle
 
 
@@ -42,6 +44,13 @@ GOLDEN = 2  # calibration samples that become the golden vectors of a bundle
     type=BitsParam(),
     help="Bits of coefficients, of all or by neurons.  [default: the target's]",
 )
+@click.option(
+    "--place",
+    type=click.Choice(PLACES),
+    default="naive",
+    help="How nodes are put on cores: in order, evenly, or by what they send.  [default: naive]",
+)
+@click.option("--seed", type=int, default=0, help="Of the placement.  [default: 0]")
 @click.option("--verify", is_flag=True, help="Check every pass on the calibration data.")
 @click.option(
     "--dump-after",
@@ -58,6 +67,8 @@ def compile_command(
     calibrate: Path | None,
     bits: Any,
     coef_bits: Any,
+    place: str,
+    seed: int,
     verify: bool,
     dump_after: tuple[str, ...],
     dry_run: bool,
@@ -89,15 +100,17 @@ def compile_command(
             "bits": bits,
             "coef_bits": coef_bits,
             "verify": verify,
+            "place": place,
+            "seed": seed,
             "origin": origin,
             "watch": watch,
         }
         program = api.compile(network.graph, target, calibration=data, name=network.name, **how)
-    place = None if dry_run else output or Path(f"{model.stem}.{target.name}")
-    if place is not None:
+    home = None if dry_run else output or Path(f"{model.stem}.{target.name}")
+    if home is not None:
         golden = None if data is None else data[:, :GOLDEN]
-        folder.write(program, place, bundle=target.bundle, golden=golden, texts=dumps)
-    _show(program, place, dumps, as_json=as_json)
+        folder.write(program, home, bundle=target.bundle, golden=golden, texts=dumps)
+    _show(program, home, dumps, as_json=as_json)
 
 
 def _show(program: Program, place: Path | None, dumps: dict[str, str], *, as_json: bool) -> None:

@@ -23,7 +23,7 @@ from neurodeploy.passes.calibrate import Calibrate
 from neurodeploy.passes.fold_amplitude import FoldAmplitude
 from neurodeploy.passes.fold_batchnorm import FoldBatchNorm
 from neurodeploy.passes.fold_dynamics import FoldDynamics
-from neurodeploy.passes.place import Place
+from neurodeploy.passes.place import place_by
 from neurodeploy.passes.quantize import Quantize
 from neurodeploy.passes.verify import Verdict, compare_graphs
 from neurodeploy.program import limits
@@ -74,14 +74,16 @@ def compile_graph(
     bits: Bits = None,
     coef_bits: Bits = None,
     verify: bool = False,
+    place: str = "naive",
+    seed: int = 0,
     watch: Watch = lambda name, stage: None,
 ) -> Compiled:
     """Compile `graph` for `target`; see the module's docstring.
 
     calibration: x [T, B, C], or None for bounds. bits: weight bits, of all Linears or by name
     (`bits.py`); what is left open are those the graph records, else 8 (or the target's widest, if
-    that is less). coef_bits: likewise, of dimensionless coefficients, by neurons. watch(pass name,
-    result) is called after each pass.
+    that is less). coef_bits: likewise, of dimensionless coefficients, by neurons. place: one of
+    `place.PLACES`, repeatable by seed. watch(pass name, result) is called after each pass.
     Raises InputError (bad graph or data), FitError (all limits at once), MismatchError E401.
     """
     rules.check(graph)
@@ -96,7 +98,7 @@ def compile_graph(
         watch(step.name, graph)
     program = replace(Quantize(target, bits, coef_bits)(graph), name=name)
     watch("quantize", program)
-    for late in (AlignDelays(target), Place(target)):
+    for late in (AlignDelays(target), place_by(target, place, calibration, seed)):
         program = late(program)
         watch(late.name, program)
     return Compiled(limits.check(program, target), graph, verdicts)

@@ -1,14 +1,26 @@
-"""Put every node on cores.
+"""Put every node on cores. Placement never changes spikes. Sources stay outside the chip.
 
-Nodes are taken in execution order and cut into slices that fit, filling a core before the next is
-opened. Placement never changes spikes. Sources stay outside the chip.
+    naive     nodes in execution order, cut into slices that fit; a core is filled before the next
+    balanced  every node on as few cores as can hold it, in even slices, on the emptiest cores
+    traffic   annealed from the naive placement, and from pieces half as large, by what neurons
+              send each other on calibration data: packets and the hops they take (`traffic`)
+    cycles    likewise, by an estimate of the cycles of a step (`anneal`)
+
+The last two are never worse than the naive placement by their own estimate. Where nodes fit no
+other way, the naive placement stands.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from neurodeploy.program.ir import Program, Slice, Source
+import numpy as np
+
+from neurodeploy.errors import FitError
+from neurodeploy.passes.pieces import Piece, cut, fill, pieces_of, slices
+from neurodeploy.passes.traffic import Traffic, rates, traffic
+from neurodeploy.program.ir import Ints, Program, Reals, Slice, Source
 from neurodeploy.program.memory import Footprint, footprint
 from neurodeploy.targets import Target
 
@@ -52,3 +64,75 @@ class Place:
             if kib is not None and one:
                 rooms.append((kib * 8192 - taken) // one)
         return max(0, min(rooms))
+
+
+PLACES = ("naive", "balanced", "traffic", "cycles")
+
+_MOVES, _LEAST_MOVES = 400, 300  # of each piece, and of all
+_WORK = 300_000_000  # elementary steps of an annealing, about: a few seconds
+
+
+@dataclass(frozen=True, eq=False)
+class PlaceBy:
+    """Place by balance, traffic or cycles; the calibration data x [T, B, C] gives the traffic."""
+
+    target: Target
+    kind: str
+    calibration: Reals | None = None
+    seed: int = 0
+    name: str = "place"
+
+    def __call__(self, program: Program) -> Program:
+        """Return the placed program; raises FitError E304 for cycles without a machine."""
+        if self.kind == "cycles" and self.target.cycles is None:
+            raise FitError(
+                "E304",
+                f"{self.target.name} does not say how long its steps take",
+                where=f"target {self.target.name}",
+                fix="--place traffic, or a target with a [cycles] table",
+            )
+        naive = Place(self.target)(program)
+        if self.kind == "balanced":
+            found = self._balanced(program) or naive.placement
+        else:
+            found = self._annealed(program, naive.placement)
+        note = {"placement": {"by": self.kind, "seed": self.seed}}
+        return replace(program, placement=found, notes={**program.notes, **note})
+
+    def _balanced(self, program: Program) -> tuple[Slice, ...] | None:
+        pieces = cut(program, self.target, 1)
+        cores = fill(program, self.target, pieces, spread=True)
+        return None if cores is None else slices(pieces, cores)
+
+    def _annealed(self, program: Program, naive: tuple[Slice, ...]) -> tuple[Slice, ...]:
+        if any(part.core >= self.target.cores for part in naive):
+            return naive  # it does not fit: limits will say so
+        rate = rates(program, self.calibration)
+        starts: list[tuple[Sequence[Piece], Ints]] = [(pieces_of(naive), _cores(naive))]
+        for spread, parts in ((False, 2), (True, 1)):
+            pieces = cut(program, self.target, parts)
+            cores = fill(program, self.target, pieces, spread=spread)
+            starts += [] if cores is None else [(pieces, cores)]
+        best, least = naive, float("inf")
+        for some, cores in starts:
+            placed, cost = self._anneal(traffic(program, self.target, some, rate), cores)
+            if cost < least:
+                best, least = slices(some, placed), cost
+        return best
+
+    def _anneal(self, graph: Traffic, cores: Ints) -> tuple[Ints, float]:
+        from neurodeploy.passes.anneal import anneal
+
+        work = 30 * len(graph.to) + 8 * graph.phases * len(graph.x)
+        moves = max(_LEAST_MOVES, min(_MOVES * len(cores), _WORK // work))
+        placed, cost = anneal(graph, cores, self.kind == "cycles", moves, self.seed)
+        return placed, float(cost)
+
+
+def _cores(placement: Sequence[Slice]) -> Ints:
+    return np.array([part.core for part in placement], np.int64)
+
+
+def place_by(target: Target, kind: str, calibration: Reals | None, seed: int) -> Place | PlaceBy:
+    """Return the pass for one of `PLACES`."""
+    return Place(target) if kind == "naive" else PlaceBy(target, kind, calibration, seed)

@@ -1,15 +1,4 @@
-"""Which nodes are updated when, which core does what, and where its packets go.
-
-A step is a chain of phases. A node whose values arrive within the step (an edge of delay 0) is
-updated in a phase after all that it waits for:
-
-    phase(node) = 0 without such edges, else 1 + max over them of phase(source)
-
-So a network whose synapses take a step has one phase, in which all cores work side by side, and a
-network without delays has one phase per layer. Each phase ends with a barrier. A layer that runs
-backwards in time over a buffered sequence takes the same cycles in another order; its phases are
-listed under the step of their data.
-"""
+"""Which core does what in a phase of a step, and where its packets go."""
 
 from __future__ import annotations
 
@@ -23,18 +12,6 @@ from neurodeploy.program.ir import Dense, Ints, Program, Slice, Source, edges
 from neurodeploy.program.run import node_count
 
 INPUT = -1  # the port through which inputs enter: no core
-
-
-def phases(program: Program) -> list[list[str]]:
-    """Return the names of the nodes that are updated in each phase of a step."""
-    level: dict[str, int] = {}
-    for node in program:
-        waits = [level[edge.source] for edge in edges(node) if edge.delay == 0]
-        level[node.name] = 1 + max(waits, default=-1)
-    found: list[list[str]] = [[] for _ in range(1 + max(level.values()))]
-    for name, at in level.items():
-        found[at].append(name)
-    return found
 
 
 @dataclass(frozen=True, kw_only=True)

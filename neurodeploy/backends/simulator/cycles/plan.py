@@ -17,8 +17,9 @@ from typing import NamedTuple
 import numpy as np
 
 from neurodeploy.backends.simulator.cycles.mesh import Mesh
-from neurodeploy.backends.simulator.cycles.phases import INPUT, Axons, Part, axons, parts, phases
+from neurodeploy.backends.simulator.cycles.phases import INPUT, Axons, Part, axons, parts
 from neurodeploy.program.ir import Ints, Program, Source
+from neurodeploy.program.phases import phases
 from neurodeploy.targets.cycles import Machine
 
 
