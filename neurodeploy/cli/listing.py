@@ -32,7 +32,7 @@ def targets(name: str | None, as_json: bool) -> None:
         return
     click.echo("targets")
     for chip in chips:
-        click.echo(f"  {chip.name:<12} {chip.title}, {chip.chip.cores} cores")
+        click.echo(f"  {chip.name:<12} {chip.title}, {chip.cores} cores")
     click.echo("price tables")
     for table in tables:
         click.echo(f"  {table.name:<12} {table.title} ({table.grade})")

@@ -29,8 +29,9 @@ def cores_exist(program: Program, target: Target) -> Broken:
 def neurons_fit_chip(program: Program, target: Target) -> Broken:
     """The chip holds so many neurons (streams count, one per channel)."""
     used = sum(node.width for node in program if not isinstance(node, Source))
-    if target.chip.neurons is not None and used > target.chip.neurons:
-        yield f"target {target.name}", used, target.chip.neurons
+    limit = _of_all_chips(target.chip.neurons, target)
+    if limit is not None and used > limit:
+        yield f"target {target.name}", used, limit
 
 
 def synapses_fit_chip(program: Program, target: Target) -> Broken:
@@ -40,8 +41,13 @@ def synapses_fit_chip(program: Program, target: Target) -> Broken:
         for node in program
         if not isinstance(node, Source)
     )
-    if target.chip.synapses is not None and used > target.chip.synapses:
-        yield f"target {target.name}", used, target.chip.synapses
+    limit = _of_all_chips(target.chip.synapses, target)
+    if limit is not None and used > limit:
+        yield f"target {target.name}", used, limit
+
+
+def _of_all_chips(limit: int | None, target: Target) -> int | None:
+    return None if limit is None else limit * (target.cycles.chips if target.cycles else 1)
 
 
 def neurons_fit_core(program: Program, target: Target) -> Broken:

@@ -240,3 +240,22 @@ def test_no_samples_take_no_time():
     record = cycles_record(found)
     assert record["step_cycles"] == {"min": 0, "median": 0, "max": 0}
     assert record["utilisation"] == {"neuron_lanes": 0, "synapses": 0, "links": 0}
+
+
+def test_a_network_larger_than_a_chip_takes_several():
+    """Placed on chip after chip, within the limits of all, and timed with the links between."""
+    base = nd.target("asic45")
+    figures = {"mesh_x": 1, "mesh_y": 1, "chip_hop_cycles": 9, "chip_flit_cycles": 2}
+    board = replace(base.cycles, chips_x=2, chips_y=2, **figures)
+    chip = replace(base.chip, cores=1, neurons=8)
+    small = replace(base, cycles=board, chip=chip, core=replace(base.core, neurons=8))
+    rng = np.random.default_rng(0)
+    graph = chain(rng, [("lif", {}), ("lif", {})], width=8)
+    x = inputs_for(rng, graph, steps=4, samples=1)
+    program = nd.compile(graph, small, calibration=x)
+    assert {part.core for part in program.placement} == {0, 1, 2}
+    found = nd.simulate(program, x, timing=True).cycles
+    assert {(link.x, link.y, link.direction) for link in found.links} >= {(0, 0, "east")}
+    assert all(link.busy == 2 * link.packets for link in found.links)
+    with pytest.raises(FitError, match="so many neurons"):
+        nd.compile(graph, replace(small, cycles=replace(board, chips_y=None)), calibration=x)

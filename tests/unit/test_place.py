@@ -16,6 +16,7 @@ from neurodeploy.passes.place import PLACES
 from neurodeploy.passes.traffic import rates, traffic
 from neurodeploy.program import limits
 from neurodeploy.program.ir import Source
+from neurodeploy.reports.records import program_record
 
 
 def small(name="asic45", **core):
@@ -60,6 +61,7 @@ def test_one_seed_gives_one_placement(net, place):
     assert first.placement == again.placement
     assert first.placement != other.placement
     assert first.notes["placement"] == {"by": place, "seed": 1}
+    assert program_record(first)["placement"]["by"] == place
 
 
 def test_traffic_and_cycles_get_less(net):

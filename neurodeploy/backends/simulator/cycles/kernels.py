@@ -45,7 +45,9 @@ class Space(NamedTuple):
     keys: Ints
     sent: Ints  #: by core: when its last packet left
     arrived: Ints  #: by core: when the last packet came
-    end: Ints  #: by core: when its synapses are free
+    end: Ints  #: by core: when its synapses are free; all three are -1 between phases
+    marks: Ints  #: of one core: when its stages end
+    path: Ints  #: stages of the core that was done last
 
 
 @njit(cache=True, nogil=True)
@@ -77,9 +79,11 @@ def space(plan: Plan) -> Space:
         np.empty(slots, np.int64),
         np.empty(max(plan.cores, len(plan.link_list)) + 1, np.int64),
         np.empty(packets, np.int64),
-        np.empty(plan.cores, np.int64),
-        np.empty(plan.cores, np.int64),
-        np.empty(plan.cores, np.int64),
+        np.full(plan.cores, -1, np.int64),
+        np.full(plan.cores, -1, np.int64),
+        np.full(plan.cores, -1, np.int64),
+        np.empty(5, np.int64),
+        np.empty(5, np.int64),
     )
 
 
@@ -112,14 +116,11 @@ def replay(
                     outcome.critical[b, h] = core
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def emit(
     plan: Plan, phase: int, events: Any, pointers: Any, row: int, h: int, steps: int, work: Space
 ) -> int:
     """Send the packets of a phase: one a cycle from each core, none before its spike is ready."""
-    work.sent[:] = -1
-    work.arrived[:] = -1
-    work.end[:] = -1
     packets, emitter, e = 0, -2, -1
     for j in range(plan.part_first[phase], plan.part_first[phase + 1]):
         if plan.part_emitter[j] != emitter:
@@ -129,7 +130,7 @@ def emit(
         if t < 0 or t >= steps:
             continue
         low, high = pointers[node, row + t], pointers[node, row + t + 1]
-        at = low + np.searchsorted(events[low:high], plan.part_from[j])
+        at = reach(events, low, high, plan.part_from[j])
         base, start, every = plan.node_base[node], plan.part_start[j], plan.part_cycles[j]
         while at < high and events[at] < plan.part_to[j]:
             i = events[at]
@@ -145,7 +146,7 @@ def emit(
     return packets
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def deliver(plan: Plan, packets: int, work: Space) -> None:
     """Serve packets that meet no others: they come in the order in which they were sent."""
     for p in range(packets):
@@ -156,7 +157,7 @@ def deliver(plan: Plan, packets: int, work: Space) -> None:
         work.end[core] = max(a, work.end[core]) + plan.axon_interval[axon]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def route(plan: Plan, phase: int, packets: int, waited: Any, work: Space) -> None:
     """Take packets over all links of a phase; afterwards `time` is when each is at its core."""
     base = plan.link_first[phase]
@@ -195,7 +196,7 @@ def route(plan: Plan, phase: int, packets: int, waited: Any, work: Space) -> Non
         work.time[p] += plan.flow_final[plan.axon_flow[work.axon[p]]]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def queue(plan: Plan, packets: int, work: Space) -> None:
     """Serve packets that have come to their cores, each core in the order of their coming."""
     count = work.counts
@@ -224,6 +225,18 @@ def queue(plan: Plan, packets: int, work: Space) -> None:
 
 
 @njit(cache=True, nogil=True)
+def reach(events: Any, low: Any, high: Any, value: Any) -> Any:
+    """Return the first place from `low` to `high` whose event is not below `value`."""
+    while low < high:
+        middle = (low + high) >> 1
+        if events[middle] < value:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@njit(cache=True, nogil=True)
 def order(keys: Any, count: int) -> None:
     """Sort the first keys, which mostly are in order."""
     for k in range(1, count):
@@ -242,14 +255,14 @@ def order(keys: Any, count: int) -> None:
         keys[at] = key
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def close(plan: Plan, phase: int, work: Space, stages: Any, path: Any) -> Any:
     """Add every core's cycles by stage; return the phase's cycles and the core that was last.
 
     Each stage ends at its own event, or where the stage before it ended if that is later.
     """
-    latest, slowest, row = -1, -1, np.zeros(6, np.int64)
-    marks = np.empty(5, np.int64)
+    latest, slowest, row, marks = -1, -1, work.path, work.marks
+    row[:] = 0
     for j in range(plan.core_first[phase], plan.core_first[phase + 1]):
         core = plan.core_list[j]
         marks[NEURON] = plan.core_updated[j]
@@ -263,10 +276,13 @@ def close(plan: Plan, phase: int, work: Space, stages: Any, path: Any) -> Any:
         for stage in range(5):
             stages[core, stage] += marks[stage] - before
             before = marks[stage]
+        work.sent[core] = work.arrived[core] = work.end[core] = -1  # for the next phase
         if marks[DRAIN] > latest:
             latest, slowest = marks[DRAIN], core
             row[0] = marks[0]
-            row[1:5] = marks[1:] - marks[:4]
-    row[BARRIER] = plan.barrier
-    path[phase] += row
+            for stage in range(1, 5):
+                row[stage] = marks[stage] - marks[stage - 1]
+    for stage in range(5):
+        path[phase, stage] += row[stage]
+    path[phase, BARRIER] += plan.barrier
     return max(latest, 0) + plan.barrier, slowest
