@@ -72,9 +72,21 @@ class LSTM(torch.nn.Module):
         return logits
 
 
+def celif(task: Task, widths: tuple[int, ...]) -> torch.nn.Module:
+    """Return CE-LIF's network: one table for all layers."""
+    steps, readout = len(task.test.x), READOUTS.get(task.target, "mean")
+    network = nd.nn.CELIFNet(task.inputs, widths, task.outputs, steps, readout=readout)
+    layers = {"scale": nd.nn.Scale(task.inputs, task.scale), "network": network}
+    return torch.nn.Sequential(OrderedDict(layers))
+
+
+STATE: Any = {"state": 16, "dt": (0.01, 0.3)}  # steps for sequences of some ten to some hundred
+
+
 NETWORKS: dict[str, Callable[[Task, tuple[int, ...]], torch.nn.Module]] = {
     "lif": Plain(lambda width: nd.nn.LIF(width, train_beta=True), gain=1.0),
     "prf": Plain(lambda width: nd.nn.PRF(width, theta=(0.0, 10.0)), gain=4.0),
+    "celif": celif,
     "sdtcm": sdtcm,
     "lstm": LSTM,
 }
