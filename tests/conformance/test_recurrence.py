@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.euler import simulate as simulate_nir
-from support.networks import chain, inputs_for, linear, neuron_names, neurons
+from support.networks import chain, distinct, inputs_for, linear, neuron_names, neurons
 from support.ort import doubles
 from support.recurrences import PUBLISHED
 
@@ -37,7 +37,7 @@ from neurodeploy.program.memory import footprint
 from neurodeploy.program.reference import execute, to_integers
 from neurodeploy.targets import target
 
-VARIANTS = [(spec.name, options) for spec in SPECS.values() for options in spec.variants()]
+VARIANTS = distinct()
 SPIKING = [row for row in VARIANTS if SPECS[row[0]].spiking]
 
 

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from support.networks import distinct
 
 from neurodeploy.kernels.surrogates import SURROGATES
 from neurodeploy.neurons import SPECS
@@ -25,12 +26,7 @@ MODULES = {  # each neuron with all it can train; KeyError if you forget yours
     ),
 }
 GAIN = {"prf": 8.0, "lif": 1.0, "spatial": 1.0, "li": 1.0, "celif": 1.0}
-VARIANTS = [  # of models with many, each with its own comparison: kernels take seconds to compile
-    (name, options)
-    for name, spec in SPECS.items()
-    for options in spec.variants()
-    if len(spec.variants()) < 8 or options["compare"] == spec.options()["compare"]
-]
+VARIANTS = distinct()
 
 
 def encoding(width, options):

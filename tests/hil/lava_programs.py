@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from support.networks import TABLE_STEPS, inputs_for, sdtcm
+from support.networks import TABLE_STEPS, distinct, inputs_for, sdtcm
 
 from neurodeploy.neurons import SPECS
 from neurodeploy.passes.align_delays import AlignDelays
@@ -96,17 +96,13 @@ def population(rng, name, width, spec, edges, *, options=None, state_bits=24, hi
     )
 
 
-def every_variant():
-    return [(name, options) for name, spec in SPECS.items() for options in spec.variants()]
-
-
 def zoo(seed=0, *, overflow="saturate", spiking=False):
-    """Every neuron model in every variant, each reading two or three earlier nodes."""
+    """Every neuron model in its variants, each reading two or three earlier nodes."""
     rng = np.random.default_rng(seed)
     nodes = [source(width=4, low=0, high=1) if spiking else source(width=4)]
     nodes.append(stream("enc", 4, dense(rng, nodes[0], 4, exponent=1)))
     heard = [*nodes]
-    for i, (spec, options) in enumerate(every_variant()):
+    for i, (spec, options) in enumerate(distinct()):
         width = int(rng.choice([1, 4, 4, 5]))
         picked = [heard[k] for k in rng.choice(len(heard), size=2, replace=False)]
         edges = [dense(rng, node, width, exponent=int(rng.integers(0, 3))) for node in picked]
@@ -138,7 +134,7 @@ def recurrent(seed=0):
     """Every model that spikes, hearing itself too; one could be lava's LIFReset but for that."""
     rng = np.random.default_rng(seed)
     nodes = [source(width=4)]
-    for i, (spec, options) in enumerate(every_variant()):
+    for i, (spec, options) in enumerate(distinct()):
         if not SPECS[spec].spiking:
             continue
         width, name = int(rng.choice([1, 4, 5])), f"{i}.{spec}"

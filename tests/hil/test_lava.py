@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hil import lava_programs as programs
+from support.networks import TABLE_STEPS
 
 from neurodeploy.backends import hardware
 from neurodeploy.backends.lava import LavaEnv, check, ensure, run_bundle, write
@@ -97,7 +99,7 @@ def test_lavas_own_runtime_computes_the_program(name, env, tmp_path):
     x = programs.integers(program, 10, samples)
     folder = write(program, tmp_path)
     real = programs.real(program, x)
-    assert_same(program, x, run_bundle(folder, real, env=env, runtime=True, timeout_s=120))
+    assert_same(program, x, run_bundle(folder, real, env=env, runtime=True, timeout_s=300))
     assert not left_in_shared_memory()
 
 
@@ -317,6 +319,17 @@ def test_input_that_the_program_does_not_read(bad, bundle, env):
     with pytest.raises(InputError) as caught:
         run_bundle(folder, wrong, env=env)
     assert caught.value.code == "E106"
+
+
+def test_a_sequence_longer_than_a_table_is_an_input_error_with_both_lengths(bundle, env):
+    folder, program, _ = bundle
+    x = programs.integers(program, TABLE_STEPS + 1, 1)
+    says = f"{TABLE_STEPS + 1} steps; .* has a table of {TABLE_STEPS} steps"
+    with pytest.raises(InputError) as caught:
+        run_bundle(folder, programs.real(program, x), env=env)
+    assert caught.value.code == "E106"
+    assert re.search(says, caught.value.where)
+    assert_same(program, x[1:], run_bundle(folder, programs.real(program, x[1:]), env=env))
 
 
 def test_an_exception_in_lavas_runtime_comes_through(bundle, env):

@@ -24,6 +24,19 @@ from neurodeploy.neurons.celif import TABLED
 TABLE_STEPS = 64  # rows of the tables here: the longest sequence
 
 
+def distinct():
+    """Return (model, options) of every model in every variant that is worth compiling kernels for.
+
+    Where the comparison multiplies many variants, each has its default comparison only.
+    """
+    return [
+        (spec.name, options)
+        for spec in SPECS.values()
+        for options in spec.variants()
+        if len(spec.variants()) < 8 or options["compare"] == spec.options()["compare"]
+    ]
+
+
 def linear(rng, out, inside):
     return Linear(rng.normal(size=(out, inside)) / np.sqrt(inside), rng.normal(size=out) * 0.1)
 
