@@ -38,10 +38,10 @@ def _parts(name: str, op: Any, units: Mapping[str, str], full: bool) -> list[str
         return [
             f"{key} = {_value(item, full)}{_unit(units.get(key))}" for key, item in value.items()
         ]
-    if name == "width" or (name, value) in (
-        ("amplitude", 1.0),
-        ("reverse", False),
-        ("recurrent", None),
+    if (
+        value is None
+        or name == "width"
+        or (name, value) in (("amplitude", 1.0), ("reverse", False))
     ):
         return []
     return [f"{name} = {_value(value, full)}"]

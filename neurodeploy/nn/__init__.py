@@ -3,6 +3,7 @@
 from neurodeploy.nn.celif import CELIF, CELIFNet, TemporalEncoding
 from neurodeploy.nn.checkpoint import load, save
 from neurodeploy.nn.layers import BatchNorm, Readout, Scale
+from neurodeploy.nn.networks import SpikingLayer, SpikingMLP
 from neurodeploy.nn.neurons import LI, LIF, PRF, SpatialNeuron
 from neurodeploy.nn.recompute import recompute
 from neurodeploy.nn.sdtcm import SDTCM, SDTCMBlock
@@ -19,6 +20,8 @@ __all__ = [
     "SDTCMBlock",
     "Scale",
     "SpatialNeuron",
+    "SpikingLayer",
+    "SpikingMLP",
     "TemporalEncoding",
     "load",
     "recompute",

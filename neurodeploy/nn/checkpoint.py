@@ -34,6 +34,7 @@ from neurodeploy.errors import InputError, NeurodeployError, together
 from neurodeploy.files import new_file
 from neurodeploy.nn.celif import CELIF, CELIFNet, TemporalEncoding
 from neurodeploy.nn.layers import BatchNorm, Readout, Scale
+from neurodeploy.nn.networks import SpikingMLP
 from neurodeploy.nn.neurons import LI, LIF, PRF, SpatialNeuron
 from neurodeploy.nn.sdtcm import SDTCM, SDTCMBlock
 
@@ -42,7 +43,7 @@ SEQUENTIAL = "torch.nn.Sequential"
 CLASSES: dict[str, type[torch.nn.Module]] = {
     **{c.__name__: c for c in (PRF, LIF, SpatialNeuron, LI, BatchNorm, Readout, Scale)},
     **{c.__name__: c for c in (CELIF, CELIFNet, TemporalEncoding)},
-    **{c.__name__: c for c in (SDTCMBlock, SDTCM)},
+    **{c.__name__: c for c in (SDTCMBlock, SDTCM, SpikingMLP)},
     "torch.nn.Linear": torch.nn.Linear,
     "torch.nn.Dropout": torch.nn.Dropout,
     "torch.nn.Identity": torch.nn.Identity,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from neurodeploy.frontends import onnx as onnx_in
 from neurodeploy.graph.interpret import interpret, run
 from neurodeploy.graph.ir import Concat, Graph, Input, Linear, Node, identical
 from neurodeploy.graph.rules import check
+from neurodeploy.graph.text import text as graph_text
 from neurodeploy.neurons import SPECS
 from neurodeploy.passes.align_delays import AlignDelays
 from neurodeploy.passes.calibrate import Calibrate
@@ -35,6 +37,7 @@ from neurodeploy.program.ir import Dense
 from neurodeploy.program.limits import current_bounds
 from neurodeploy.program.memory import footprint
 from neurodeploy.program.reference import execute, to_integers
+from neurodeploy.program.text import program_text
 from neurodeploy.targets import target
 
 VARIANTS = distinct()
@@ -441,3 +444,11 @@ def test_silence_and_ties():
             assert got[:, 0].sum() == 0
             assert got[:, 1, 0].tolist() == [0, 1, 1, 1, 1, 1]
     assert isinstance(program["n"].recurrent, Dense)
+
+
+def test_texts_show_recurrent_weights_where_there_are_some():
+    graph, _, program = ring("asic45")
+    assert "recurrent = " in graph_text(graph)
+    plain = graph.replace("n", replace(graph["n"].op, recurrent=None))
+    assert "recurrent" not in graph_text(plain)
+    assert re.search(r"<- n: dense of 8 bits << \d, delay 1", program_text(program))

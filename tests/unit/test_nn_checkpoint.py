@@ -23,6 +23,7 @@ from neurodeploy.nn import (
     Scale,
     SDTCMBlock,
     SpatialNeuron,
+    SpikingMLP,
     load,
     save,
 )
@@ -46,6 +47,7 @@ def mixed():
         LI(4, train_beta=True, reverse=True),
         Readout("last"),
         SDTCM(4, 2, 1, 3, readout="steps"),
+        SpikingMLP((2, 4, 3, 2), recurrent=True),
         Sequential(CELIF(3, encoding={"width": 4, "steps": 9}), CELIFNet(3, [4, 2], 2, 9)),
     )
 
