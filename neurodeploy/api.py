@@ -5,6 +5,7 @@ y       = interpret(graph, x)                      float64: what the graph means
 program = compile(graph, target("loihi2"), calibration=x, bits=8)
 run     = simulate(program, x)                     exact integers, and counts
 graph   = tune(graph, target("loihi2"), x, y, bits=4)     trained as those integers
+graph, found = search(graph, target("loihi2"), x, y)      the cheapest bits per layer
 compare(graph, program, x)                         the first divergence, agreement per layer
 export(graph, "model.onnx");  emit(program, "build/")
 """
@@ -28,7 +29,9 @@ from neurodeploy.program.ir import Program
 from neurodeploy.program.run import Run
 from neurodeploy.reports.compare import Comparison
 from neurodeploy.reports.compare import compare as compare_runs
-from neurodeploy.targets import Target, target
+from neurodeploy.targets import Prices, Target, target
+from neurodeploy.tuning.search import Search
+from neurodeploy.tuning.search import search as descend
 
 __all__ = [
     "compare",
@@ -39,6 +42,7 @@ __all__ = [
     "load",
     "report",
     "save",
+    "search",
     "simulate",
     "target",
     "trace",
@@ -162,6 +166,37 @@ def tune(
         recipe=Recipe(epochs, rate, batch, seed, surrogate, steepness),
         progress=progress,
     )
+
+
+def search(
+    graph: Graph,
+    target: Target,
+    x: Any,
+    y: Any,
+    *,
+    drop: float = 0.5,
+    bits: Bits = None,
+    coef_bits: Bits = None,
+    calibration: Any = None,
+    prices: Prices | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[Graph, Search]:
+    """Find the cheapest bits per layer; return the folded graph with them, and what was tried.
+
+    x [T, B, C], y [B]: the data that every candidate is run on. drop: percentage points of accuracy
+    that may be lost against the start, whose bits are `bits` and `coef_bits` as in `compile`.
+    calibration: inputs that set the scales, by default the first 64 of x. prices: a price table for
+    the energy, by default the target's; where there is none, memory alone is the cost.
+    Raises InputError, FitError.
+    """
+    from neurodeploy.candidates import Candidates
+
+    if not 0 <= drop <= 100:
+        raise InputError("E105", f"drop is {drop}", fix="give percentage points, 0 to 100")
+    sample = x[:, :64] if calibration is None else calibration
+    made = Candidates.of(graph, target, x, y, sample, bits, coef_bits, prices)
+    found = descend(made.knobs(), made.start, made.point, drop=drop / 100, progress=progress)
+    return replace(made.graph, ranges={}, calibration="none", bits=dict(found.chosen.bits)), found
 
 
 def compare(

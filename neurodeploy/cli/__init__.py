@@ -21,6 +21,7 @@ from neurodeploy.cli.inspect import inspect
 from neurodeploy.cli.listing import neurons, targets
 from neurodeploy.cli.output import errors_json, wants_json
 from neurodeploy.cli.report import report
+from neurodeploy.cli.search import search
 from neurodeploy.cli.simulate import simulate
 from neurodeploy.cli.tune import tune
 from neurodeploy.errors import NeurodeployError
@@ -66,6 +67,7 @@ for _command in (
     export,
     compile_command,
     tune,
+    search,
     simulate,
     compare,
     report,

@@ -96,12 +96,26 @@ def compile_graph(
             verdicts[step.name] = compare_graphs(graph, after, sample, step)
         graph = after
         watch(step.name, graph)
+    program = lower(graph, target, bits=bits, coef_bits=coef_bits, name=name, watch=watch)
+    return Compiled(program, graph, verdicts)
+
+
+def lower(
+    graph: Graph,
+    target: Target,
+    *,
+    bits: Bits = None,
+    coef_bits: Bits = None,
+    name: str = "network",
+    watch: Watch = lambda name, stage: None,
+) -> Program:
+    """Return the placed program of a folded, calibrated graph; arguments and errors as above."""
     program = replace(Quantize(target, bits, coef_bits)(graph), name=name)
     watch("quantize", program)
     for late in (AlignDelays(target), place_by(target, place, calibration, seed)):
         program = late(program)
         watch(late.name, program)
-    return Compiled(limits.check(program, target), graph, verdicts)
+    return limits.check(program, target)
 
 
 def _sample(calibration: Array | None, most: int = 16) -> Array | None:

@@ -54,6 +54,7 @@ def test_the_public_names_are_pinned():
     assert set(nd.__all__) == {
         *("Comparison", "Graph", "NeurodeployError", "Program", "Run", "Target"),
         *("compare", "compile", "emit", "export", "interpret", "load", "nn", "report", "save"),
+        *("search",),
         *("simulate", "target", "trace", "tune"),
     }
     for name in nd.__all__:

@@ -1,0 +1,134 @@
+"""The search over bits: what it tries, what it may choose, how it is shown."""
+
+from __future__ import annotations
+
+import json
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import neurodeploy as nd
+from neurodeploy.cli import main
+from neurodeploy.errors import FitError
+from neurodeploy.reports.search import search_record, search_svg, search_text
+from neurodeploy.tuning.search import Knob, Point, search
+
+KNOBS = (
+    Knob(name="a", what="weights", count=100),
+    Knob(name="b", what="weights", count=10),
+    Knob(name="n", what="coefficients", count=20),
+)
+START = {"a": 8, "b": 8, "n": 12}
+NEEDED = {"a": 4, "b": 7, "n": 8}  # below these bits, accuracy goes
+
+
+def judged(bits, *, impossible=0):
+    """A made-up network: each bit too few costs 0.1 of accuracy; memory is what the bits take."""
+    if bits["n"] < impossible:
+        raise FitError("E302", "a decay rounds to 1.0")
+    short = sum(max(NEEDED[name] - count, 0) for name, count in bits.items())
+    away = sum(
+        (START[name] - count) * share
+        for (name, count), share in zip(bits.items(), (1, 5, 2), strict=True)
+    )
+    memory = sum(knob.count * bits[knob.name] for knob in KNOBS) / 8192
+    return Point(
+        bits=bits, accuracy=0.9 - 0.1 * short, loss=0.01 * away, memory_kib=memory, energy_pj=None
+    )
+
+
+def test_every_knob_goes_as_far_as_the_accuracy_holds():
+    found = search(KNOBS, START, judged, drop=0.0)
+    assert found.chosen.bits == NEEDED
+    assert [knob.name for knob in found.knobs] == ["a", "n", "b"]
+    assert found.start.bits == START
+    assert found.points[0] == found.start
+    assert found == search(KNOBS, START, judged, drop=0.0)
+    runs = [tuple(point.bits.values()) for point in found.points]
+    assert len(set(runs)) == len(runs)  # nothing is run twice
+
+
+def test_a_tolerated_drop_is_used_and_no_further_notch_fits():
+    found = search(KNOBS, START, judged, drop=0.2)
+    assert found.chosen.accuracy == pytest.approx(0.7)
+    assert found.chosen.memory_kib < search(KNOBS, START, judged, drop=0.1).chosen.memory_kib
+    for knob in KNOBS:
+        fewer = {**found.chosen.bits, knob.name: found.chosen.bits[knob.name] - 1}
+        assert judged(fewer).accuracy < 0.9 - 0.2 - 1e-9
+
+
+def test_bits_that_do_not_compile_are_left_alone():
+    found = search(KNOBS, START, lambda bits: judged(bits, impossible=11), drop=0.0)
+    assert found.chosen.bits == {**NEEDED, "n": 12}
+    assert next(knob for knob in found.knobs if knob.name == "n").sensitivity is None
+
+
+def test_energy_counts_as_much_as_memory():
+    def priced(bits):
+        point = judged(bits)
+        return Point(**{**vars(point), "energy_pj": float(bits["b"])})
+
+    found = search(KNOBS, START, priced, drop=0.0)
+    shares = found.chosen.memory_kib / found.start.memory_kib, 7 / 8
+    assert found.cost(found.chosen) == pytest.approx(sum(shares) / 2)
+
+
+def test_the_front_has_what_nothing_beats():
+    found = search(KNOBS, START, judged, drop=0.3)
+    front = found.front()
+    assert found.chosen in front
+    for point in front:
+        better = [p for p in found.points if p.accuracy > point.accuracy]
+        assert all(found.cost(p) > found.cost(point) for p in better)
+    accuracies = [point.accuracy for point in front]
+    assert accuracies == sorted(set(accuracies))
+
+
+def test_reports_show_every_knob_and_point():
+    found = search(KNOBS, START, judged, drop=0.1)
+    text = search_text(found)
+    assert [line.split()[0] for line in text.splitlines()[1:4]] == ["a", "n", "b"]
+    assert f"{len(found.points)} programs were run" in text
+    record = json.loads(json.dumps(search_record(found)))
+    assert record["chosen"]["bits"] == dict(found.chosen.bits)
+    assert [record["points"][i] for i in record["front"]][-1]["accuracy"] == 0.9
+    root = ElementTree.fromstring(search_svg(found, "a < b"))
+    circles = [item for item in root if item.tag.endswith("circle")]
+    assert len(circles) == len(found.points) + len(found.front()) + 2
+    for circle in circles:
+        assert 60 <= float(circle.get("cx")) <= 640
+        assert 0 <= float(circle.get("cy")) <= 340
+
+
+def test_the_command_writes_what_it_found(tiny, tmp_path):
+    out, plot = tmp_path / "small.pt", tmp_path / "plot.svg"
+    args = ["search", tiny / "model.pt", "--data", tiny / "data.npz", "--drop", 30, "-o", out]
+    done = CliRunner().invoke(
+        main, list(map(str, [*args, "--target", "asic45", "--plot", plot, "--json"]))
+    )
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)["search"]
+    assert found["cost"] < 0.9
+    assert found["chosen"]["accuracy"] >= found["start"]["accuracy"] - 0.3
+    assert ElementTree.parse(plot).getroot().tag.endswith("svg")
+    graph = nd.load(out)
+    assert dict(graph.bits) == found["chosen"]["bits"]
+    with np.load(tiny / "data.npz") as data:
+        program = nd.compile(graph, nd.target("asic45"), calibration=data["x"])
+        accuracy = nd.simulate(program, data["x"]).accuracy(data["y"])
+    assert accuracy == found["chosen"]["accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("y", "says"), [(None, "no labels"), (np.array([0, 1, 7]), "class indices below 3")]
+)
+def test_data_without_fitting_labels_is_refused(tiny, tmp_path, y, says):
+    arrays = {"x": np.zeros((4, 3, 2))} | ({} if y is None else {"y": y})
+    np.savez(tmp_path / "data.npz", **arrays)
+    args = ("search", tiny / "model.pt", "--target", "loihi2", "--data", tmp_path / "data.npz")
+    result = CliRunner().invoke(main, list(map(str, args)))
+    assert result.exit_code == 3
+    assert "error[E106]" in result.stderr
+    assert says in result.stderr
