@@ -23,7 +23,7 @@ from neurodeploy.passes.calibrate import Calibrate
 from neurodeploy.passes.fold_amplitude import FoldAmplitude
 from neurodeploy.passes.fold_batchnorm import FoldBatchNorm
 from neurodeploy.passes.fold_dynamics import FoldDynamics
-from neurodeploy.passes.place import place_by
+from neurodeploy.passes.place import Place, PlaceBy, place_by
 from neurodeploy.passes.quantize import Quantize
 from neurodeploy.passes.verify import Verdict, compare_graphs
 from neurodeploy.program import limits
@@ -96,7 +96,8 @@ def compile_graph(
             verdicts[step.name] = compare_graphs(graph, after, sample, step)
         graph = after
         watch(step.name, graph)
-    program = lower(graph, target, bits=bits, coef_bits=coef_bits, name=name, watch=watch)
+    how: Any = {"placer": place_by(target, place, calibration, seed), "watch": watch}
+    program = lower(graph, target, bits=bits, coef_bits=coef_bits, name=name, **how)
     return Compiled(program, graph, verdicts)
 
 
@@ -107,12 +108,13 @@ def lower(
     bits: Bits = None,
     coef_bits: Bits = None,
     name: str = "network",
+    placer: Place | PlaceBy | None = None,
     watch: Watch = lambda name, stage: None,
 ) -> Program:
     """Return the placed program of a folded, calibrated graph; arguments and errors as above."""
     program = replace(Quantize(target, bits, coef_bits)(graph), name=name)
     watch("quantize", program)
-    for late in (AlignDelays(target), place_by(target, place, calibration, seed)):
+    for late in (AlignDelays(target), placer or Place(target)):
         program = late(program)
         watch(late.name, program)
     return limits.check(program, target)

@@ -23,7 +23,7 @@ from torch import Tensor
 from neurodeploy.graph.ir import Affine, Array, Graph, Linear, Node, Op, Population, Range, Reduce
 from neurodeploy.neurons import Kind
 
-Key = tuple[str, str]  #: a node, and one of its constants: "weight", "bias", "coefs.beta"
+Key = tuple[str, str]  #: a node, and a constant of it: "weight", "bias", "recurrent", "coefs.beta"
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +52,10 @@ def _of(graph: Graph, node: Node) -> Iterator[Constant]:
     elif isinstance(op, Population):
         if np.any(op.bias):
             yield Constant((name, "bias"), op.bias, _bias_scale(graph, node, op))
+        if op.recurrent is not None:
+            size = _filled(np.abs(op.recurrent).max(axis=1, initial=0.0))
+            scale = np.ones_like(op.recurrent) * size[:, None]
+            yield Constant((name, "recurrent"), op.recurrent, scale)
         for key, value in op.coefs.items():
             own = op.model.kinds[key] is Kind.UNIT
             scale = _slack(op, value) if own else _filled(np.abs(value))
@@ -68,8 +72,8 @@ def _bias_scale(graph: Graph, node: Node, op: Population) -> Array:
 def _slack(op: Population, value: Array) -> Array:
     """Return how far a dimensionless coefficient is from a state that never decays."""
     poles = op.model.poles(op.model.coefs(**op.coefs))
-    size = np.abs(value) if poles is None else np.broadcast_to(np.abs(poles), value.shape)
-    return np.asarray(np.maximum(1 - size, 0.0))
+    size = np.abs(value) if poles is None else np.atleast_2d(np.abs(poles)).max(axis=0)
+    return np.asarray(np.maximum(1 - np.broadcast_to(size, value.shape), 0.0))
 
 
 def _filled(size: Array) -> Array:
@@ -128,7 +132,9 @@ def _updated(node: Node, values: Mapping[Key, Array]) -> Op:
         return op
     if isinstance(op, Population):
         coefs = {key: values[name, f"coefs.{key}"] for key in op.coefs}
-        return replace(op, coefs=coefs, bias=values.get((name, "bias"), op.bias))
+        bias = values.get((name, "bias"), op.bias)
+        heard = values.get((name, "recurrent"), op.recurrent)
+        return replace(op, coefs=coefs, bias=bias, recurrent=heard)
     if isinstance(op, Linear):
         return Linear(values[name, "weight"], values.get((name, "bias"), op.bias))
     if isinstance(op, Reduce):

@@ -33,7 +33,7 @@ from neurodeploy.targets import Target
 from neurodeploy.tuning.constants import Constants, Key
 from neurodeploy.tuning.head import Head, head
 from neurodeploy.tuning.reading import straight
-from neurodeploy.tuning.steps import steps
+from neurodeploy.tuning.steps import sequential, steps
 
 
 class Tuned(torch.nn.Module):
@@ -82,25 +82,29 @@ class Tuned(torch.nn.Module):
 
 def covered(program: ir.Program) -> ir.Program:
     """Return `program`, or raise InputError E104 naming every node that tuning does not cover."""
-    problems: list[NeurodeployError] = []
-    for node in program:
-        what = type(node).__name__
-        known = isinstance(node, ir.Source | ir.Stream | ir.Population)
-        if isinstance(node, ir.Population) and node.model.tables:
-            known, what = False, node.spec
-        if known and all(edge.source != node.name for edge in ir.edges(node)):
-            continue
-        problems.append(
-            InputError(
-                "E104",
-                "tuning does not cover " + ("recurrent synapses" if known else f"{what} nodes"),
-                where=f'node "{node.name}"',
-                fix="compile without tuning, or with more bits",
-            )
+    problems: list[NeurodeployError] = [
+        InputError(
+            "E104",
+            f"tuning does not cover {what}",
+            where=f'node "{node.name}"',
+            fix="compile without tuning, or with more bits",
         )
+        for node in program
+        if (what := _not_covered(node))
+    ]
     if problems:
         raise together(problems)
     return program
+
+
+def _not_covered(node: ir.ProgramNode) -> str:
+    if not isinstance(node, ir.Source | ir.Stream | ir.Population):
+        return f"{type(node).__name__} nodes"
+    if isinstance(node, ir.Population):
+        shapes = {name: np.shape(value) for name, value in node.coefs.items()}
+        odd = [name for name, shape in shapes.items() if shape != (node.width,)]
+        return f"{node.spec} nodes, whose {', '.join(odd)} has steps or modes" if odd else ""
+    return ""
 
 
 class _Pass:
@@ -131,7 +135,7 @@ class _Pass:
         """Return the sum over a node's edges, one of which is worth `unit` [width]."""
         parts = []
         column: dict[str, int] = {}
-        for edge in node.edges:
+        for edge in ir.edges(node, recurrent=False):
             value = self.values[edge.source]
             if isinstance(edge, ir.Dense):
                 first = column.get(edge.linear, 0)
@@ -158,15 +162,32 @@ class _Pass:
         op = self.graph[node.name].op
         lsb = node.unit / op.unit if isinstance(op, Population) else node.unit
         fixed, factor = self.program.fixed(node), 2.0 ** node.shift.astype(np.float64)
+        bias = self._bias(node, lsb)
+
+        def placed(current: Tensor) -> Tensor:
+            moved = fixed.shift(current.detach().numpy().astype(np.int64), node.shift)
+            return straight(current * _tensor(factor), _tensor(moved)) + bias
+
         current = self._current(node, lsb * factor)
-        moved = fixed.shift(current.detach().numpy().astype(np.int64), node.shift)
-        x = straight(current * _tensor(factor), _tensor(moved)) + self._bias(node, lsb)
         coefs = [self._coef(node, name, lsb) for name in node.model.coefs._fields]
-        table = torch.stack(coefs) if coefs else x.new_zeros((0, node.width))
+        table = torch.stack(coefs) if coefs else current.new_zeros((0, node.width))
         how = self.model.surrogate, self.model.steepness
-        self.values[node.name] = steps(node, fixed, table, x, *how)
+        if node.recurrent is None:
+            sent = steps(node, fixed, table, placed(current), *how)
+        else:
+            heard = self._recurrent(node.name, node.recurrent, lsb * factor)
+            sent = sequential(
+                node, fixed, table, current, *how, lambda row, out: placed(row + out @ heard)
+            )
+        self.values[node.name] = sent
         amplitude = op.amplitude if isinstance(op, Population) else 1.0
         self.units[node.name] = np.ones(node.width) if node.model.spiking else lsb * amplitude
+
+    def _recurrent(self, name: str, edge: ir.Dense, unit: Any) -> Tensor:
+        """Return the recurrent weights of neurons `name`, [senders, neurons], exponent included."""
+        scale = _tensor(unit[:, None] * 2.0**edge.exponent)
+        weight = self.tensors[name, "recurrent"]
+        return straight(weight / scale, _tensor(edge.weight)).T * 2.0**edge.exponent
 
     def _bias(self, node: ir.Population, lsb: Any) -> Tensor:
         """Return the bias, with the gradients of the node's own and of its Linear's."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from neurodeploy.arith import Fixed
-from neurodeploy.kernels.surrogates import SURROGATES
 from neurodeploy.kernels.threads import share
 from neurodeploy.kernels.train import STRIDE
 from neurodeploy.kernels.tune import tune_kernels
 from neurodeploy.program.ir import Population
 from neurodeploy.tuning.reading import Quantized
+
+Drive = Callable[[Tensor, Tensor], Tensor]
 
 
 def steps(
@@ -77,16 +79,24 @@ def _integers(values: Tensor) -> Any:
 
 
 def sequential(
-    node: Population, fixed: Fixed, coefs: Tensor, x: Tensor, surrogate: str, steepness: float
+    node: Population,
+    fixed: Fixed,
+    coefs: Tensor,
+    x: Tensor,
+    surrogate: str,
+    steepness: float,
+    drive: Drive = lambda row, sent: row,
 ) -> Tensor:
-    """Return what `steps` returns, by the plain loop over the model's `step`: the reference."""
-    spec, unit = node.model, torch.as_tensor(node.unit)
-    assert surrogate in SURROGATES
-    reading = Quantized(unit, surrogate, steepness, fixed)
+    """Return what `steps` returns, by the plain loop over the model's `step`: the reference.
+
+    drive(row, sent) makes the input of a step from a row of x and from what was sent before.
+    """
+    spec = node.model
+    reading = Quantized(torch.as_tensor(node.unit), surrogate, steepness, fixed)
     state = spec.state(*(torch.zeros_like(x[0]) for _ in spec.state._fields))
-    rows = []
+    rows, out = [], torch.zeros_like(x[0])
     for row in x.flip(0) if node.reverse else x:
-        out, state = spec.step(reading, spec.coefs(*coefs), state, row, node.options)
+        out, state = spec.step(reading, spec.coefs(*coefs), state, drive(row, out), node.options)
         rows.append(out)
     y = torch.stack(rows)
     return y.flip(0) if node.reverse else y

@@ -21,16 +21,17 @@ from neurodeploy.passes.calibrate import Calibrate
 from neurodeploy.passes.pipeline import fold
 from neurodeploy.program.ir import Population
 from neurodeploy.targets import target
+from neurodeploy.tuning import network
 from neurodeploy.tuning.network import Tuned
 from neurodeploy.tuning.reading import Quantized
 from neurodeploy.tuning.steps import sequential, steps
 
-VARIANTS = [  # models with tables are not covered, and refused
-    (spec.name, options)
+PLAIN = [  # one constant of each kind for each neuron; tuning refuses others by name
+    spec
     for spec in SPECS.values()
-    for options in spec.variants()
-    if not spec.tables
+    if not (getattr(spec, "tables", None) or getattr(spec, "modal", None))
 ]
+VARIANTS = [(spec.name, options) for spec in PLAIN for options in spec.variants()]
 every_variant = pytest.mark.parametrize(("name", "options"), VARIANTS, ids=str)
 
 
@@ -156,6 +157,20 @@ def test_forward_is_the_simulator_for_every_neuron(name, options):
     assert_forward_is_simulator(tuned(graph, x, chip, bits=4), x * 2)
 
 
+@pytest.mark.parametrize("name", [spec.name for spec in PLAIN if spec.spiking])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_forward_is_the_simulator_for_neurons_that_hear_themselves(name, reverse):
+    rng = np.random.default_rng(6)
+    own = {"recurrent": True, "reverse": reverse, "amplitude": 0.8}
+    graph = chain(rng, [(name, own)], readout="sum", norm=True)
+    x = inputs_for(rng, graph, steps=11)
+    model = tuned(graph, x, bits={"*": 6, "0.neurons.recurrent": 3})
+    assert_forward_is_simulator(model, x)
+    (model(x) ** 2).sum().backward()
+    for constant, change in zip(model.constants.all, model.constants.changes, strict=True):
+        assert torch.any(change.grad), constant.key
+
+
 def float_outputs(graph, values, x):
     """Return the output [B, N] of a folded chain with a mean or sum, by the plain torch loop."""
     value = torch.tensor(x)
@@ -168,23 +183,42 @@ def float_outputs(graph, values, x):
             spec = op.model
             coefs = spec.coefs(*(values[node.name, f"coefs.{n}"] for n in spec.coefs._fields))
             drive = value + values.get((node.name, "bias"), torch.tensor(op.bias))
-            value = loop(spec, op.options, coefs, torch.tensor(np.array(op.unit)), drive)
+            weight = values.get((node.name, "recurrent"), torch.zeros(drive.shape[-1], 1).double())
+            value = loop(
+                spec,
+                op.options,
+                coefs,
+                torch.tensor(np.array(op.unit)),
+                drive,
+                heard=None if op.recurrent is None else lambda out, weight=weight: out @ weight.T,
+            )
         elif isinstance(op, Reduce):
             bias = values.get((node.name, "bias"), torch.tensor(op.bias))
             value = (value + bias).mean(0) if op.kind == "mean" else (value + bias).sum(0)
     return value
 
 
+@pytest.mark.parametrize("recurrent", [False, True])
 @every_variant
-def test_gradients_are_those_of_the_float_network_where_integers_are_fine(name, options):
-    """At 16 bits, with wide registers, spikes are the float ones and so, nearly, are gradients."""
+def test_gradients_are_those_of_the_float_network_where_integers_are_fine(
+    name, options, recurrent, monkeypatch
+):
+    """At 26 bits, with wide registers, spikes are the float ones and so, nearly, are gradients."""
+    monkeypatch.setattr(network, "steps", sequential)  # the same; no kernels for these numbers
     rng = np.random.default_rng(5)
-    graph = fold(chain(rng, [(name, options), ("lif", SPECS["lif"].options())], width=6))
+    first = {**options, "recurrent": recurrent and SPECS[name].spiking}
+    graph = fold(chain(rng, [(name, first), ("lif", SPECS["lif"].options())], width=6))
+    heard = graph["0.neurons"].op.recurrent
+    if heard is not None:  # no larger than the other weights, row by row: none is clipped
+        size = np.abs(graph["0.linear"].op.weight).max(axis=1) / np.abs(heard).max(axis=1)
+        op = replace(graph["0.neurons"].op, recurrent=heard * size[:, None] / 2)
+        graph = graph.replace("0.neurons", op)
     x = inputs_for(rng, graph, steps=12, samples=5)
     chip = target("asic45")
-    wide = {"current_bits": 52, "message_bits": 30, "input_bits": 20}
-    fine = replace(chip, numbers=replace(chip.numbers, coef_frac=24, state_bits=36, **wide))
-    model = Tuned(Calibrate(x, "data")(graph), fine, bits=16)
+    wide = {"current_bits": 60, "message_bits": 30, "input_bits": 24, "weight_bits": 26}
+    wide |= {"coef_frac": 22, "state_bits": 40, "shift_min": -32}
+    fine = replace(chip, numbers=replace(chip.numbers, **wide))
+    model = Tuned(Calibrate(x, "data")(graph), fine, bits=26)
     weight = torch.tensor(rng.normal(size=(5, 2)))
     (model(x) * weight).sum().backward()
     values = {
@@ -196,10 +230,10 @@ def test_gradients_are_those_of_the_float_network_where_integers_are_fine(name, 
     for constant, change in zip(model.constants.all, model.constants.changes, strict=True):
         exact = values[constant.key].grad
         if exact is None:  # the step does not use it
-            assert not change.grad.any()
+            assert change.grad is None or not change.grad.any()
             continue
         exact = exact.numpy() * constant.scale
         size = np.abs(exact).max() or 1.0
         np.testing.assert_allclose(
-            change.grad / size, exact / size, atol=1e-2, err_msg=constant.key
+            change.grad / size, exact / size, atol=3e-3, err_msg=constant.key
         )
