@@ -21,6 +21,7 @@ from neurodeploy.graph.forms.onnx import (
     DOMAIN,
     DOMAIN_VERSION,
     PROGRAM_DOMAIN,
+    SCALARS,
     STANDARD,
     Form,
     forms,
@@ -228,7 +229,7 @@ class _Reader:
         value = self.constants[name]
         if value.dtype != (np.float64 if row[0] in ALWAYS_DOUBLE else self.dtype):
             self._refuse("E101", f"its {row[0]} has type {value.dtype}", node)
-        elif row[1] in ("amplitude", "eps") and value.shape != ():
+        elif row[1] in SCALARS and value.shape != ():
             self._refuse("E107", f"its {row[0]} has shape {value.shape}, not ()", node)
         elif not np.all(np.isfinite(value)):
             bad = np.count_nonzero(~np.isfinite(value))

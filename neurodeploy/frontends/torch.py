@@ -1,9 +1,9 @@
 """From trained torch modules to graphs.
 
 `trace` follows `forward` with torch.fx. It knows the modules of `neurodeploy.nn`, torch.nn.Linear,
-Dropout and Identity as nodes, looks into every other module, and understands sums, products
-with a number, concatenation of channels, and mean, sum and last over time. Everything it does not
-know is reported at once, each with its path.
+LayerNorm, GELU, ReLU, GLU, Dropout and Identity as nodes, looks into every other module, and
+understands sums, products, concatenation of channels, and mean, sum and last over time.
+Everything it does not know is reported at once, each with its path.
 """
 
 from __future__ import annotations
@@ -18,18 +18,21 @@ from torch import fx
 
 from neurodeploy import nn
 from neurodeploy.errors import InputError, NeurodeployError, together
+from neurodeploy.frontends import torch_vectors
 from neurodeploy.graph import rules
 from neurodeploy.graph.ir import (
     Add,
     Affine,
     BatchNorm,
     Concat,
+    Glu,
     Graph,
     Input,
     Linear,
     Neurons,
     Node,
     Op,
+    Product,
     Reduce,
     vector,
 )
@@ -37,7 +40,10 @@ from neurodeploy.graph.record import from_record, to_record
 from neurodeploy.nn.checkpoint import load_with_example, read_content, write_content
 from neurodeploy.nn.neurons import Neuron
 
-_LEAVES = (nn.BatchNorm, nn.Readout, nn.Scale, Neuron, torch.nn.Linear, torch.nn.Dropout)
+_LEAVES = (
+    *(nn.BatchNorm, nn.Readout, nn.Scale, Neuron, torch.nn.Linear, torch.nn.Dropout),
+    *torch_vectors.LEAVES,
+)
 _REFUSED = "refused"
 _SUMS = (operator.add, operator.iadd, torch.add)
 _PRODUCTS = (operator.mul, operator.imul, torch.mul)
@@ -137,7 +143,12 @@ class _Tracer:
         if _is_identity(module):
             self.names[item] = self.names[source]
             return
-        op = _module_op(module, self.widths[self.names[source]], self.kind)
+        if isinstance(module, nn.GSU):
+            self.names[item] = torch_vectors.gsu(module, path, self.names[source], self._add)
+            return
+        width = self.widths[self.names[source]]
+        op = _module_op(module, width, self.kind)
+        op = op or torch_vectors.module_op(module, width, self.kind)
         if op is None:
             fix = "use neurodeploy.nn.BatchNorm" if "BatchNorm" in type(module).__name__ else ""
             self._refuse(f"{path} ({type(module).__name__})", "a layer that is not known", fix)
@@ -161,15 +172,17 @@ class _Tracer:
         self._emit(item, f"{_place(item)}{type(op).__name__.lower()}", op, inputs)
 
     def _emit(self, item: fx.Node, name: str, op: Op, inputs: list[fx.Node]) -> None:
+        self.names[item] = self._add(name, op, [self.names[source] for source in inputs])
+
+    def _add(self, name: str, op: Op, inputs: list[str]) -> str:
+        """Append a node that reads nodes by name; return its own name, made unique."""
         unique, count = name, 1
         while unique in self.taken:
             unique, count = f"{name}_{count}", count + 1
         self.taken.add(unique)
-        node = Node(unique, op, tuple(self.names[source] for source in inputs))
-        self.nodes.append(node)
-        self.names[item] = unique
-        widths = [self.widths[name] for name in node.inputs]
-        self.widths[unique] = _width(op, widths)
+        self.nodes.append(Node(unique, op, tuple(inputs)))
+        self.widths[unique] = _width(op, [self.widths[name] for name in inputs])
+        return unique
 
     def _stand_in(self, item: fx.Node) -> None:
         """Let what reads a refused node be looked at too, so that all problems are reported."""
@@ -177,7 +190,7 @@ class _Tracer:
         self.widths[_REFUSED] = 1
 
     def _refuse(self, where: str, what: str, fix: str = "") -> None:
-        hint = fix or "use layers of neurodeploy.nn, torch.nn.Linear, +, cat, mean, sum, x[-1]"
+        hint = fix or "use layers of neurodeploy.nn, torch.nn.Linear, +, *, cat, mean, sum, x[-1]"
         self.problems.append(InputError("E104", f"{where}: {what}", fix=hint))
 
 
@@ -193,6 +206,8 @@ def _width(op: Op, inputs: list[int]) -> int:
         return op.width
     if isinstance(op, Linear):
         return int(op.weight.shape[0])
+    if isinstance(op, Glu):
+        return inputs[0] // 2
     return sum(inputs) if isinstance(op, Concat) else inputs[0]
 
 
@@ -271,6 +286,8 @@ def _operation(
         return Add(), list(args)  # type: ignore[arg-type]
     if target in _PRODUCTS and not item.kwargs:
         return _product(args, widths, names, kind)
+    if (vector_op := torch_vectors.function_op(item)) is not None:
+        return vector_op, [args[0]]  # type: ignore[list-item]
     if target in (torch.cat, torch.concat, torch.concatenate):
         parts = list(args[0])  # type: ignore[arg-type]
         dim = item.kwargs.get("dim", args[1] if len(args) > 1 else 0)
@@ -301,6 +318,8 @@ def _product(
 ) -> Found:
     numbers = [a for a in args if isinstance(a, int | float)]
     nodes = [a for a in args if isinstance(a, fx.Node)]
+    if len(nodes) == 2:
+        return Product(), nodes
     if len(numbers) != 1 or len(nodes) != 1:
         return None
     width = widths[names[nodes[0]]]

@@ -27,7 +27,9 @@ from neurodeploy.graph.ir import (
     Node,
     Population,
     Reduce,
+    VectorOp,
 )
+from neurodeploy.graph.vectors import values_of
 from neurodeploy.kernels import packed, real_kernel, share
 
 
@@ -113,6 +115,8 @@ def _evaluate(
     op = node.op
     if isinstance(op, Neurons | Population):
         return _neurons(op, inputs[0], probe=probe, compiled=compiled)
+    if isinstance(op, VectorOp):
+        return values_of(op, inputs), None, None
     return _STATELESS[type(op)](op, inputs), None, None
 
 

@@ -23,6 +23,7 @@ from neurodeploy.neurons import SPECS, NeuronSpec
 Array = npt.NDArray[np.float64]
 
 REDUCTIONS = ("mean", "sum", "last")
+GELUS = ("erf", "tanh")
 _NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
 
 
@@ -167,6 +168,63 @@ class Concat(Op):
 
 
 @dataclass(frozen=True, eq=False)
+class VectorOp(Op):
+    """A nonlinear map of one step's values, without memory; `graph/vectors.py` has their values."""
+
+
+@dataclass(frozen=True, eq=False)
+class LayerNorm(VectorOp):
+    """y = gamma (x - mean(x)) / sqrt(var(x) + eps) + beta, mean and variance over the channels."""
+
+    gamma: Array
+    beta: Array
+    eps: float
+
+
+@dataclass(frozen=True, eq=False)
+class Gelu(VectorOp):
+    """x P(a normal number < x): exact ("erf"), or approximated by a "tanh"."""
+
+    form: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.form not in GELUS:
+            raise InputError("E107", f"unknown GELU {self.form!r}", fix=f"use {GELUS}")
+
+
+@dataclass(frozen=True, eq=False)
+class Relu(VectorOp):
+    """max(x, 0)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rescale(VectorOp):
+    """x itself; in integers, its channels get one unit."""
+
+
+@dataclass(frozen=True, eq=False)
+class Glu(VectorOp):
+    """The first half of the channels times the sigmoid of the second half."""
+
+
+@dataclass(frozen=True, eq=False)
+class Product(VectorOp):
+    """The product of its two inputs, channel by channel."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ternary(VectorOp):
+    """1 where x >= t, else -1 where x <= -t, else 0.
+
+    t is `level`, or, `per_step`, `level` times the largest |x| among the channels of that step.
+    """
+
+    per_step: bool
+    level: float
+
+
+@dataclass(frozen=True, eq=False)
 class Reduce(Op):
     """The mean, the sum or the last of x[t] + bias over time; bias [width]."""
 
@@ -266,7 +324,7 @@ def _width(op: Op, inputs: list[int]) -> int:
         return int(op.weight.shape[0])
     if isinstance(op, Concat):
         return sum(inputs)
-    return inputs[0]
+    return inputs[0] // 2 if isinstance(op, Glu) else inputs[0]
 
 
 def identical(a: Graph, b: Graph) -> bool:

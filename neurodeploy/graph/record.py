@@ -23,15 +23,22 @@ from neurodeploy.graph.ir import (
     Array,
     BatchNorm,
     Concat,
+    Gelu,
+    Glu,
     Graph,
     Input,
+    LayerNorm,
     Linear,
     Neurons,
     Node,
     Op,
     Population,
+    Product,
     Range,
     Reduce,
+    Relu,
+    Rescale,
+    Ternary,
 )
 from neurodeploy.neurons import SPECS
 
@@ -39,7 +46,10 @@ FORMAT, VERSION = "neurodeploy.graph", 1
 
 OPS: dict[str, type[Op]] = {
     op.__name__: op
-    for op in (Input, Linear, Affine, BatchNorm, Neurons, Population, Add, Concat, Reduce)
+    for op in (
+        *(Input, Linear, Affine, BatchNorm, Neurons, Population, Add, Concat, Reduce),
+        *(LayerNorm, Gelu, Relu, Rescale, Glu, Product, Ternary),
+    )
 }
 
 Record = dict[str, Any]

@@ -14,18 +14,22 @@ from neurodeploy.graph.ir import (
     Affine,
     BatchNorm,
     Concat,
+    Glu,
     Graph,
     Input,
+    LayerNorm,
     Linear,
     Neurons,
     Node,
     Op,
     Population,
+    Product,
     Reduce,
+    Ternary,
 )
 from neurodeploy.neurons import SPECS
 
-_INPUTS = {Input: (0, 0), Add: (2, None), Concat: (2, None)}
+_INPUTS = {Input: (0, 0), Add: (2, None), Concat: (2, None), Product: (2, 2)}
 
 
 def check(graph: Graph) -> Graph:
@@ -72,8 +76,10 @@ def _node(graph: Graph, node: Node) -> Iterator[NeurodeployError]:
         yield from unknown
         return
     widths = [graph.widths[name] for name in node.inputs]
-    if isinstance(node.op, Add) and len(set(widths)) > 1:
-        yield InputError("E107", f"cannot add widths {widths}", where=where)
+    if isinstance(node.op, Add | Product) and len(set(widths)) > 1:
+        verb = "add" if isinstance(node.op, Add) else "multiply"
+        yield InputError("E107", f"cannot {verb} widths {widths}", where=where)
+    yield from _vector(node.op, widths, where)
     if isinstance(node.op, Linear) and widths[0] != node.op.weight.shape[1]:
         yield InputError(
             "E107",
@@ -115,9 +121,18 @@ def _shape(op: Op, key: str, value: Any, widths: list[int]) -> tuple[int, ...]:
     return (widths[0], widths[0]) if key == "recurrent" else (widths[0],)
 
 
+def _vector(op: Op, widths: list[int], where: str) -> Iterator[NeurodeployError]:
+    if isinstance(op, Glu) and widths[0] % 2:
+        yield InputError("E107", f"a GLU halves its channels; it reads {widths[0]}", where=where)
+    if isinstance(op, Ternary) and op.level < 0:
+        yield InputError("E105", f"the ternary level is {op.level}; it must be >= 0", where=where)
+    if isinstance(op, LayerNorm) and op.eps <= 0:
+        yield InputError("E105", f"eps is {op.eps}; it must be > 0", where=where)
+
+
 def _model(op: Op, where: str) -> Iterator[NeurodeployError]:
     """Check that numbers outside arrays are possible, and that a neuron's model exists as named."""
-    for key in ("amplitude", "eps"):
+    for key in ("amplitude", "eps", "level"):
         value = getattr(op, key, 0.0)
         if not np.isfinite(value):
             yield InputError("E105", f"{key} is {value}", where=where, fix="use a finite number")

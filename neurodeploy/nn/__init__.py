@@ -7,9 +7,11 @@ from neurodeploy.nn.networks import SpikingLayer, SpikingMLP
 from neurodeploy.nn.neurons import LI, LIF, PRF, SpatialNeuron
 from neurodeploy.nn.recompute import recompute
 from neurodeploy.nn.sdtcm import SDTCM, SDTCMBlock
+from neurodeploy.nn.ternary import GSU, Ternary
 
 __all__ = [
     "CELIF",
+    "GSU",
     "LI",
     "LIF",
     "PRF",
@@ -23,6 +25,7 @@ __all__ = [
     "SpikingLayer",
     "SpikingMLP",
     "TemporalEncoding",
+    "Ternary",
     "load",
     "recompute",
     "save",

@@ -37,6 +37,7 @@ from neurodeploy.nn.layers import BatchNorm, Readout, Scale
 from neurodeploy.nn.networks import SpikingMLP
 from neurodeploy.nn.neurons import LI, LIF, PRF, SpatialNeuron
 from neurodeploy.nn.sdtcm import SDTCM, SDTCMBlock
+from neurodeploy.nn.ternary import GSU, Ternary
 
 FORMAT, VERSION = "neurodeploy.model", 1
 SEQUENTIAL = "torch.nn.Sequential"
@@ -45,8 +46,13 @@ CLASSES: dict[str, type[torch.nn.Module]] = {
     **{c.__name__: c for c in (CELIF, CELIFNet, TemporalEncoding)},
     **{c.__name__: c for c in (SDTCMBlock, SDTCM, SpikingMLP)},
     "torch.nn.Linear": torch.nn.Linear,
+    "torch.nn.LayerNorm": torch.nn.LayerNorm,
+    "torch.nn.GELU": torch.nn.GELU,
+    "torch.nn.ReLU": torch.nn.ReLU,
+    "torch.nn.GLU": torch.nn.GLU,
     "torch.nn.Dropout": torch.nn.Dropout,
     "torch.nn.Identity": torch.nn.Identity,
+    **{c.__name__: c for c in (Ternary, GSU)},
 }
 SHARED = (TemporalEncoding,)  # what a network may use in several places
 NAMES = {kind: name for name, kind in CLASSES.items()}
@@ -58,11 +64,11 @@ def save(
 ) -> None:
     """Write `model` to `path`, with an example input [T, B, C] of any type if given.
 
-    The model is made of modules of `neurodeploy.nn`, torch's Linear, Dropout and Identity, and
-    Sequentials of these. The file is written beside `path` and then moved, so a failure leaves
-    what was there. Raises InputError: E104 naming every module that is not known, or was changed
-    so that its arguments no longer describe it; E106 for an example of another shape; E110 if
-    the file cannot be written.
+    The model is made of modules of `neurodeploy.nn`, torch's Linear, LayerNorm, GELU, ReLU, GLU,
+    Dropout and Identity, and Sequentials of these. The file is written beside `path` and then
+    moved, so a failure leaves what was there. Raises InputError: E104 naming every module that is
+    not known, or was changed so that its arguments no longer describe it; E106 for an example of
+    another shape; E110 if the file cannot be written.
     """
     description = describe(model)
     once = _own_weights(model)
@@ -181,6 +187,17 @@ def _config(module: Any) -> dict[str, Any]:
         return {**sizes, "bias": module.bias is not None}
     if isinstance(module, torch.nn.Dropout):
         return {"p": module.p}
+    if isinstance(module, torch.nn.LayerNorm):
+        affine, bias = module.weight is not None, module.bias is not None
+        shape = list(module.normalized_shape)
+        named = {"eps": module.eps, "elementwise_affine": affine, "bias": bias or not affine}
+        return {"normalized_shape": shape, **named}
+    if isinstance(module, torch.nn.GELU):
+        return {"approximate": module.approximate}
+    if isinstance(module, torch.nn.GLU):
+        return {"dim": module.dim}
+    if isinstance(module, torch.nn.ReLU):
+        return {"inplace": module.inplace}
     return {} if isinstance(module, torch.nn.Identity) else dict(module.config())
 
 

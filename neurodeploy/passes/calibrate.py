@@ -27,7 +27,9 @@ from neurodeploy.graph.ir import (
     Population,
     Range,
     Reduce,
+    VectorOp,
 )
+from neurodeploy.graph.vectors import bounds_of
 from neurodeploy.passes.base import GraphPass
 
 _CHUNK = 16  # samples at a time: bounds memory
@@ -110,6 +112,8 @@ def _stateless(op: Op, inputs: list[Range]) -> tuple[Array, Array]:
         return up @ low + down @ high + op.bias, up @ high + down @ low + op.bias
     if isinstance(op, Add):
         return sum_of([r.low for r in inputs]), sum_of([r.high for r in inputs])
+    if isinstance(op, VectorOp):
+        return bounds_of(op, [r.low for r in inputs], [r.high for r in inputs])
     if isinstance(op, Concat):
         return np.concatenate([r.low for r in inputs]), np.concatenate([r.high for r in inputs])
     gain, bias = (op.gain, op.bias) if isinstance(op, Affine) else (1.0, getattr(op, "bias", 0.0))

@@ -23,6 +23,7 @@ from neurodeploy.graph.ir import (
     Array,
     BatchNorm,
     Concat,
+    Glu,
     Graph,
     Input,
     Linear,
@@ -30,6 +31,9 @@ from neurodeploy.graph.ir import (
     Node,
     Population,
     Reduce,
+    Rescale,
+    Ternary,
+    VectorOp,
 )
 from neurodeploy.passes.base import GraphPass
 
@@ -50,18 +54,26 @@ class Lowerable(GraphPass):
         nodes: list[Node] = []
         for node in graph:
             op, inputs = node.op, node.inputs
-            if isinstance(op, Affine) and node.name not in after and not _is_tap(graph, node):
+            if isinstance(op, Affine) and node.name not in after and not _is_kept(graph, node):
                 op = Linear(np.diag(op.gain), op.bias)
-            if isinstance(op, Add | Population | Reduce):
+            if isinstance(op, Add | Population | Reduce | Glu):
                 inputs = tuple(_weighted(graph, node, name, nodes) for name in inputs)
+            inputs = tuple(_one_unit(graph, name, nodes) for name in inputs)
             nodes.append(replace(node, op=op, inputs=inputs))
         return replace(graph, nodes=tuple(nodes))
 
 
-def _is_tap(graph: Graph, node: Node) -> bool:
-    """Whether an Affine only keeps, drops or flips the channels of a stream."""
+def _is_kept(graph: Graph, node: Node) -> bool:
+    """Whether an Affine needs no weights of its own.
+
+    It stands in front of vector operations, which scale their inputs, or only keeps, drops or
+    flips the channels of a stream.
+    """
     op, source = node.op, graph[node.inputs[0]].op
     assert isinstance(op, Affine)
+    readers = graph.readers(node.name)
+    if readers and all(isinstance(r.op, VectorOp) and not isinstance(r.op, Glu) for r in readers):
+        return True
     plain = np.all(np.isin(op.gain, (-1, 0, 1))) and np.all(op.bias == 0)
     return bool(plain) and isinstance(source, Add | Linear)
 
@@ -103,21 +115,45 @@ def graded_source(graph: Graph, name: str) -> str | None:
         return None
     (source,) = graph[name].inputs
     read = graph[source].op
-    graded = isinstance(read, Add | Linear)
+    graded = isinstance(read, Add | Linear | VectorOp)
     if isinstance(read, Population):
         graded = not read.model.spiking
     return source if graded else None
 
 
 def _weighted(graph: Graph, reader: Node, name: str, nodes: list[Node]) -> str:
-    """Put a diagonal Linear behind spikes that enter a sum or a neuron without weights."""
+    """Put a diagonal Linear behind spikes that enter a sum or a neuron without weights.
+
+    And in front of a GLU that does not read a Linear of its own.
+    """
     op = graph[name].op
     bare = isinstance(op, Population) and isinstance(reader.op, Add | Population)
-    if not bare and not (isinstance(op, Input) and isinstance(reader.op, Add)):
+    bare = bare or (isinstance(op, Input) and isinstance(reader.op, Add))
+    if isinstance(reader.op, Glu):
+        bare = not isinstance(op, Linear | Affine) or len(graph.readers(name)) > 1
+    if not bare:
         return name
     width = graph.widths[name]
     fresh = f"{reader.name}.from_{name.replace('.', '_')}"
     nodes.append(Node(fresh, Linear(np.eye(width), np.zeros(width)), (name,)))
+    return fresh
+
+
+def _one_unit(graph: Graph, name: str, nodes: list[Node]) -> str:
+    """Give the membranes of neurons one unit, if a ternary operation reads them.
+
+    Each channel has its own otherwise: a maximum would have to scale them first, and weights -1,
+    0 and 1 would become any.
+    """
+    op = graph[name].op if name in graph else None
+    if not isinstance(op, Population) or op.model.spiking:
+        return name
+    readers = graph.readers(name)
+    if not any(isinstance(r.op, Ternary) and r.op.per_step for r in readers):
+        return name
+    fresh = f"{name}.rescaled"
+    if fresh not in [node.name for node in nodes]:
+        nodes.append(Node(fresh, Rescale(), (name,)))
     return fresh
 
 

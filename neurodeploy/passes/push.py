@@ -7,6 +7,9 @@ Every node's true value is kept as `gain * node + bias`, its *pending* map. Read
                 behind the gain and absorb the amplitude only: R (alpha s) = (R alpha) s
     Reduce      passes the gain on, and the bias too unless it sums
     Concat      concatenates the pending maps
+    LayerNorm   takes the same factor s > 0 in all channels as eps / s^2, and drops a constant that
+                they share; its own gain and bias become pending
+    other vector operations: nothing; a Linear read by them alone takes all that is pending
     Add         g1 x1 + g2 x2 + ...: the rows of Linears read by nothing else take their factor; a
                 stream x1 is divided out, so that the sum keeps the stream's unit:
                     g1 (x1 + (g2/g1) x2 + ...)   with pending gain g1
@@ -31,11 +34,13 @@ from neurodeploy.graph.ir import (
     Concat,
     Graph,
     Input,
+    LayerNorm,
     Linear,
     Neurons,
     Node,
     Population,
     Reduce,
+    VectorOp,
 )
 
 
@@ -80,9 +85,12 @@ class _Pusher:
         if isinstance(op, Affine | BatchNorm) and self.norms:
             return self._diagonal(node, *_gain_bias(op), inputs[0])
         if isinstance(op, Linear):
-            p = inputs[0]
-            made = self._keep(node, (p.source,), Linear(op.weight * p.gain, np.zeros_like(op.bias)))
-            return replace(made, bias=op.bias + op.weight @ p.bias)
+            return self._linear(node, op, inputs[0])
+        if isinstance(op, Affine):
+            gain, bias = op.gain * inputs[0].gain, op.gain * inputs[0].bias + op.bias
+            return self._keep(node, (inputs[0].source,), Affine(gain, bias))
+        if isinstance(op, VectorOp):
+            return self._nonlinear(node, op)
         if isinstance(op, Neurons | Population):
             return self._neurons(node, op, inputs[0])
         if isinstance(op, Reduce):
@@ -129,6 +137,33 @@ class _Pusher:
             self._rescale(p.source, gain)
             return Pending(p.source, np.ones_like(gain), gain * p.bias + bias)
         return Pending(p.source, gain * p.gain, gain * p.bias + bias)
+
+    def _linear(self, node: Node, op: Linear, p: Pending) -> Pending:
+        weight, bias = op.weight * p.gain, op.bias + op.weight @ p.bias
+        readers = self._true_readers(node.name)
+        if len(readers) == 1 and isinstance(self.graph[readers[0]].op, VectorOp):
+            return self._keep(node, (p.source,), Linear(weight, bias))  # its one operand adds it
+        made = self._keep(node, (p.source,), Linear(weight, np.zeros_like(bias)))
+        return replace(made, bias=bias)
+
+    def _nonlinear(self, node: Node, op: VectorOp) -> Pending:
+        """Settle what is pending in front of a vector operation."""
+        sources = []
+        for name in node.inputs:
+            p = self.pending[name]
+            if isinstance(op, LayerNorm) and _same(p.gain) and p.gain[0] > 0 and _same(p.bias):
+                op = replace(op, eps=op.eps / float(p.gain[0]) ** 2)
+            elif not p.trivial and self._free(p.source, node):
+                self._rescale(p.source, p.gain, p.bias)
+            else:
+                sources.append(self._settle(name, f"{name}.scaled"))
+                continue
+            sources.append(p.source)
+        if not isinstance(op, LayerNorm) or not self.norms:
+            return self._keep(node, tuple(sources), op)
+        plain = replace(op, gamma=np.ones_like(op.gamma), beta=np.zeros_like(op.beta))
+        made = self._keep(node, tuple(sources), plain)
+        return replace(made, gain=op.gamma, bias=op.beta)
 
     def _neurons(self, node: Node, op: Neurons | Population, p: Pending) -> Pending:
         source = p.source
@@ -229,6 +264,10 @@ class _Pusher:
             times = reader.inputs.count(source)
             found += self._true_readers(reader.name) if through else [reader.name] * times
         return found
+
+
+def _same(values: Array) -> bool:
+    return bool(np.all(values == values[0]))
 
 
 def _reachable(nodes: dict[str, Node], output: str) -> tuple[Node, ...]:

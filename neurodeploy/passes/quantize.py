@@ -27,9 +27,11 @@ from neurodeploy.graph.ir import (
     Linear,
     Population,
     Reduce,
+    VectorOp,
 )
 from neurodeploy.passes.bits import (
     DEFAULT,
+    LEAST,
     Bits,
     coefficient_bits,
     recurrent_name,
@@ -38,6 +40,7 @@ from neurodeploy.passes.bits import (
 from neurodeploy.passes.coefficients import round_coefs
 from neurodeploy.passes.lowerable import Lowerable, graded_source, head, is_head
 from neurodeploy.passes.units import EXPONENT_MAX, Units, input_format
+from neurodeploy.passes.vector_nodes import VectorLowering
 from neurodeploy.program import ir
 from neurodeploy.targets import Target
 
@@ -77,7 +80,7 @@ class _Lowering:
         op = graph.input.op
         assert isinstance(op, Input)
         format_ = input_format(op, graph.ranges[graph.input.name], self.numbers.input_bits)
-        self.units = Units(graph, format_, chosen)
+        self.units = Units(graph, format_, chosen, self.numbers.input_bits)
         self.nodes: list[ir.ProgramNode] = [
             ir.Source(
                 name=graph.input.name,
@@ -98,6 +101,9 @@ class _Lowering:
             elif isinstance(node.op, Reduce):
                 readout = self._reduce(node.name, node.op, node.inputs[0])
                 break
+            elif isinstance(node.op, VectorOp):
+                parts = (self._dense, self._margin(), self.numbers.message_bits)
+                self.nodes.append(VectorLowering(self.graph, self.units, *parts).node(node.name))
             elif self._is_stream(node.name):
                 self._stream(node.name)
         if self.problems:
@@ -130,13 +136,14 @@ class _Lowering:
         weight = self.units.integers(name, unit).astype(np.int64)
         exponent = self.units.exponents.get(name, 0)
         self._note_weights(name, weight, unit * 2.0**exponent)
+        bits = self.units.bits[name] if np.abs(weight).max(initial=0) > 1 else LEAST
         parts = self.units.parts(self.graph[name].inputs[0])
         ends = np.cumsum([self.graph.widths[part] for part in parts])[:-1]
         return tuple(
             ir.Dense(
                 source=part,
                 weight=columns,
-                weight_bits=self.units.bits[name],
+                weight_bits=bits,
                 exponent=exponent,
                 linear=name,
             )

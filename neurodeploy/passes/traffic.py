@@ -13,6 +13,7 @@ come in one step of ten, graded values in all.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -106,7 +107,7 @@ def _updating(program: Program, piece: Piece, machine: Machine | None) -> int:
     if machine is None or isinstance(program[piece.node], Source):
         return 0
     muls = node_count(program, piece.node, updates=0).per_update.get("mul", 0)
-    return -(-piece.size // machine.lanes) * max(1, -(-muls // machine.multipliers))
+    return -(-piece.size // machine.lanes) * max(1, math.ceil(muls / machine.multipliers))
 
 
 def _machine(target: Target) -> dict[str, Ints]:

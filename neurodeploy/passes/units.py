@@ -1,11 +1,15 @@
 """What one integer is worth, at every node of a graph that is about to be lowered.
 
 Spikes are worth 1. The rows of a Linear in front of neurons each have their own unit, since a
-neuron's threshold can absorb any (scale invariance). Recurrent weights, which end in the same
+neuron's threshold can absorb any (scale invariance); so do those in front of a vector operation,
+which scales its operands. Recurrent weights, which end in the same
 current, share it up to a power of two. The channels of a residual stream share theirs among all
 Linears that add to it, up to a power of two per Linear: so Linears of different size, or of weights
 of different width, still add exactly. Neurons that read a stream put their recurrent weights into
 its unit likewise.
+
+What a vector operation sends has one unit in all channels, and as many bits as an input where
+weights multiply it; what it adds to a sum directly has the unit of the sum.
 """
 
 from __future__ import annotations
@@ -27,10 +31,13 @@ from neurodeploy.graph.ir import (
     Population,
     Range,
     Reduce,
+    Ternary,
+    VectorOp,
 )
 from neurodeploy.passes.bits import recurrent_name
 
 EXPONENT_MAX = 7
+WIDE_BITS = 16  #: of what a vector operation sends where no weights multiply it
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,7 @@ class Units:
     graph: Graph
     source: InputFormat
     bits: Mapping[str, int]  #: of the weights of every Linear
+    value_bits: int = 8  #: of what a vector operation sends to weights
     graded: dict[str, Array] = field(default_factory=dict)  #: populations that send their membrane
     exponents: dict[str, int] = field(default_factory=dict)
     _streams: dict[str, Array] = field(default_factory=dict)
@@ -85,6 +93,8 @@ class Units:
             return np.concatenate([self.of(part) for part in self.graph[name].inputs])
         if isinstance(op, Affine):
             return self.of(self.graph[name].inputs[0])
+        if isinstance(op, VectorOp) and not self.summed(name):
+            return np.full(width, self.sent(name)[2])
         if name not in self._streams:
             self._group(name)
         return self._streams[name]
@@ -100,6 +110,22 @@ class Units:
             )
         return self.graded[name]
 
+    def summed(self, name: str) -> bool:
+        """Whether node `name` is added to others as it is."""
+        return any(isinstance(reader.op, Add) for reader in self.graph.readers(name))
+
+    def sent(self, name: str) -> tuple[int, int, float]:
+        """Return the least and greatest integer that a vector operation sends, and their unit."""
+        if isinstance(self.graph[name].op, Ternary):
+            return -1, 1, 1.0
+        seen = self.seen(name)
+        top = float(max(np.abs(seen.low).max(), np.abs(seen.high).max()))
+        weighted = any(isinstance(reader.op, Linear) for reader in self.graph.readers(name))
+        bits, top = (self.value_bits, top) if weighted else (WIDE_BITS, 2 * top)
+        signed = bool(seen.low.min() < 0)
+        high = 2 ** (bits - 1) - 1 if signed else 2**bits - 1
+        return -high if signed else 0, high, top / high or 1.0
+
     def private(self, name: str) -> bool:
         """Whether node `name` is a Linear that lives in the edges of its one reader."""
         node, readers = self.graph[name], self.graph.readers(name)
@@ -109,7 +135,7 @@ class Units:
         once = reader.inputs.count(name) == 1
         if isinstance(reader.op, Reduce):
             return once and reader.op.kind != "last"
-        return once and isinstance(reader.op, Add | Population)
+        return once and isinstance(reader.op, Add | Population | VectorOp)
 
     def parts(self, name: str) -> list[str]:
         """Return the nodes that a node's channels come from, concatenations taken apart."""
@@ -124,9 +150,15 @@ class Units:
         return node.op.weight * self.of(node.inputs[0])
 
     def rows(self, name: str) -> Array:
-        """Return the unit of each row of a private Linear in front of neurons."""
-        tops = {name: self._finest(name)}
+        """Return the unit of each row of a private Linear in front of neurons or vectors.
+
+        In front of vectors, weights of one size in all rows become -1, 0 and 1.
+        """
         (reader,) = self.graph.readers(name)
+        weights = np.abs(self.weights(name))
+        if isinstance(reader.op, VectorOp) and _one_size(weights):
+            return np.full(len(weights), weights.max())
+        tops = {name: self._finest(name)}
         if isinstance(reader.op, Population) and reader.op.recurrent is not None:
             own = recurrent_name(reader.name)
             top = np.abs(reader.op.recurrent).max(axis=1, initial=0.0)
@@ -152,15 +184,17 @@ class Units:
         scale = unit * 2.0 ** self.exponents[own]
         return np.asarray(np.rint(weight / scale[:, None]))
 
-    def _shared(self, finest: dict[str, Array]) -> Array:
+    def _shared(self, finest: dict[str, Array], reach: float = 0.0) -> Array:
         """Return the unit of rows that end in the same sums, and note each name's exponent.
 
-        finest: by name, the least unit of each row in which its weights have their bits.
+        finest: by name, the least unit of each row in which its weights have their bits; reach: of
+        what vector operations add.
         """
         typical = {
             k: float(np.median(u[u > 0])) if np.any(u > 0) else 0.0 for k, u in finest.items()
         }
-        least = min((value for value in typical.values() if value > 0), default=1.0)
+        added = reach / (2 ** (self.value_bits - 1) - 1)
+        least = min((v for v in (*typical.values(), added) if v > 0), default=1.0)
         for name, value in typical.items():
             steps = round(float(np.log2(value / least))) if value > 0 else 0
             self.exponents[name] = min(max(steps, 0), EXPONENT_MAX)
@@ -185,13 +219,38 @@ class Units:
         members = self._connected(name)
         self._open.update(members)
         linears = [m for m in members if isinstance(self.graph[m].op, Linear)]
-        linears += [
-            i for m in members for i in self.graph[m].inputs if self.private(i) and m not in linears
-        ]
-        unit = self._shared({i: self._finest(i) for i in linears})
+        sums = [m for m in members if isinstance(self.graph[m].op, Add)]
+        linears += [i for m in sums for i in self.graph[m].inputs if self.private(i)]
+        reach = max((self._reach(m) for m in members), default=0.0)
+        unit = np.full(self.graph.widths[name], reach / (2 ** (WIDE_BITS - 1) - 1) or 1.0)
+        if linears:
+            unit = self._shared({i: self._finest(i) for i in linears}, reach)
+        if any(self._one_unit(m) for m in members):
+            unit = np.full_like(unit, unit.max())
         for member in members:
             self._streams[member] = unit
         self._open.difference_update(members)
+
+    def seen(self, name: str) -> Range:
+        """Return the range of a node; of one that lowering added, that of what it passes on."""
+        while name not in self.graph.ranges:
+            name = self.graph[name].inputs[0]
+        return self.graph.ranges[name]
+
+    def _reach(self, name: str) -> float:
+        """Return the largest value that a vector operation sent; 0 for other nodes."""
+        if not isinstance(self.graph[name].op, VectorOp):
+            return 0.0
+        seen = self.seen(name)
+        return float(max(np.abs(seen.low).max(), np.abs(seen.high).max()))
+
+    def _one_unit(self, name: str) -> bool:
+        """Whether a reader of a stream would have to multiply if its channels differed in unit."""
+        return any(
+            (isinstance(reader.op, Ternary) and reader.op.per_step)
+            or (isinstance(reader.op, Linear) and _one_size(np.abs(reader.op.weight)))
+            for reader in self.graph.readers(name)
+        )
 
     def _connected(self, name: str) -> list[str]:
         """Return the streams that share a unit with `name`, through sums, in graph order."""
@@ -206,6 +265,13 @@ class Units:
                     found.add(other)
                     todo.append(other)
         return [node.name for node in self.graph if node.name in found]
+
+
+def _one_size(sizes: Array) -> bool:
+    """Whether all numbers >= 0 that are not zero are the same, and a row has more than one."""
+    used = sizes[sizes > 0]
+    several = sizes.ndim == 2 and bool(np.any(np.count_nonzero(sizes, axis=1) > 1))
+    return several and bool(np.all(np.abs(used - used[0]) <= 1e-12 * used[0]))
 
 
 def _positive(unit: Array) -> Array:

@@ -27,12 +27,15 @@ from neurodeploy.program.ir import (
     Source,
     Stream,
     Tap,
+    Vector,
 )
 from neurodeploy.targets.schema import Numbers, target_from
 
 FORMAT, VERSION = "neurodeploy.program", 2
 
-_TYPES: dict[str, Any] = {c.__name__: c for c in (Dense, Tap, Source, Stream, Population, Readout)}
+_TYPES: dict[str, Any] = {
+    c.__name__: c for c in (Dense, Tap, Source, Stream, Population, Vector, Readout)
+}
 
 
 def write(program: Program, folder: Path) -> str:

@@ -5,6 +5,7 @@ current is the int32 sum over its edges; what it does with the current:
 
     Source      nothing: its values are given, integers in [low, high]
     Stream      passes the current on, a graded value (a membrane residual stream)
+    Vector      a nonlinear map of one step's values, sent graded (`program/vector` has the kinds)
     Population  x = shift(current) + bias, then one `step` of its neuron model; sends spikes, or
                 its membrane where the model does not spike
 
@@ -147,7 +148,39 @@ class Population:
         return total
 
 
-ProgramNode = Source | Stream | Population
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Vector:
+    """A nonlinear map of one step's values; `program/vector` says what the constants do.
+
+    Edge i adds to operand `operands[i]`. `gain`, `shift`, `offset` are [operands, width], `limit`
+    [operands], `out_gain` and `out_shift` [width]; `low` and `high` are the ends of what is sent.
+    One unit of channel c is worth `unit[c]`.
+    """
+
+    name: str
+    width: int
+    edges: tuple[Edge, ...]
+    operands: tuple[int, ...]
+    kind: str
+    gain: Ints
+    shift: Ints
+    offset: Ints
+    limit: Ints
+    params: Mapping[str, Ints]
+    out_gain: Ints
+    out_shift: Ints
+    low: int
+    high: int
+    unit: Reals
+    latency: int = 0  #: steps by which this node lags behind the input
+
+    @property
+    def ternary(self) -> bool:
+        """Whether it sends only -1, 0 and 1, which cost no multiply at a synapse."""
+        return self.low >= -1 and self.high <= 1
+
+
+ProgramNode = Source | Stream | Population | Vector
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -229,9 +262,16 @@ class Program:
     def graded(self, name: str) -> bool:
         """Whether node `name` sends graded values (each costs a multiply at a synapse)."""
         node = self[name]
+        if isinstance(node, Vector):
+            return not node.ternary
+        return not self.spikes(name)
+
+    def spikes(self, name: str) -> bool:
+        """Whether node `name` sends only 0 and 1."""
+        node = self[name]
         if isinstance(node, Source):
-            return not node.spiking
-        return isinstance(node, Stream) or not node.model.spiking
+            return node.spiking
+        return isinstance(node, Population) and node.model.spiking
 
 
 def edges(node: ProgramNode, *, recurrent: bool = True) -> tuple[Edge, ...]:

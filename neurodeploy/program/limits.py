@@ -6,12 +6,21 @@ Each limit yields (where, used, allowed) for every place it is broken; `check` r
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
 from neurodeploy.errors import FitError, NeurodeployError, together
-from neurodeploy.program.ir import Dense, Edge, Population, Program, Reals, Source, Stream
+from neurodeploy.program.ir import (
+    Dense,
+    Edge,
+    Population,
+    Program,
+    Reals,
+    Source,
+    Stream,
+    Vector,
+)
 from neurodeploy.program.memory import Footprint, footprint
 from neurodeploy.targets import Target
 
@@ -85,6 +94,9 @@ def messages_fit(program: Program, target: Target) -> Broken:
         used = int(max(-low.min(), high.max()))
         if isinstance(program[name], Stream) and used > allowed:
             yield f'stream "{name}"', used, allowed
+    for node in program:
+        if isinstance(node, Vector) and max(-node.low, node.high) > allowed:
+            yield f'vector "{node.name}"', max(-node.low, node.high), allowed
 
 
 def words_exist(program: Program, target: Target) -> Broken:
@@ -94,6 +106,13 @@ def words_exist(program: Program, target: Target) -> Broken:
         if missing:
             where = f'population "{node.name}" ({node.spec}: {", ".join(sorted(missing))})'
             yield where, len(missing), 0
+
+
+def vector_units_exist(program: Program, target: Target) -> Broken:
+    """The target has a unit for every vector operation."""
+    for node in program:
+        if isinstance(node, Vector) and node.kind not in target.words:
+            yield f'vector "{node.name}" ({node.kind})', 1, 0
 
 
 def time_runs_forwards(program: Program, target: Target) -> Broken:
@@ -112,6 +131,11 @@ LIMITS: dict[Limit, tuple[str, str]] = {
     currents_fit: ("E301", "fewer weight bits (--bits), or a narrower layer in front"),
     messages_fit: ("E301", "fewer weight bits (--bits), or a target with wider messages"),
     words_exist: ("E303", "a neuron model that this target can run: neurodeploy neurons"),
+    vector_units_exist: (
+        "E303",
+        "compile for a target with such units, such as asic45; or train with BatchNorm in place"
+        " of LayerNorm, and spiking neurons in place of GELU, ReLU, GLU, products, ternary values",
+    ),
     time_runs_forwards: (
         "E303",
         "train with bidirectional=False, or compile for a target that buffers whole sequences,"
@@ -153,6 +177,10 @@ def current_bounds(program: Program) -> dict[str, tuple[Reals, Reals]]:
         if isinstance(node, Source):
             values[node.name] = (ones * node.low, ones * node.high)
             continue
+        if isinstance(node, Vector):
+            bounds[node.name] = _vector_bounds(node, values)
+            values[node.name] = (ones * node.low, ones * node.high)
+            continue
         if isinstance(node, Population):
             spiking, top = node.model.spiking, float(program.fixed(node).state_max)
             values[node.name] = (ones * 0, ones) if spiking else (-ones * top, ones * top)
@@ -161,6 +189,16 @@ def current_bounds(program: Program) -> dict[str, tuple[Reals, Reals]]:
         bounds[node.name] = (low, high)
         values.setdefault(node.name, (low, high))
     return bounds
+
+
+def _vector_bounds(node: Vector, values: Mapping[str, tuple[Reals, Reals]]) -> tuple[Reals, Reals]:
+    """Return the least and greatest current of any of the operands."""
+    lows, highs = (np.zeros((len(node.gain), node.width)) for _ in range(2))
+    for edge, operand in zip(node.edges, node.operands, strict=True):
+        low, high = _edge_bounds(edge, *values[edge.source])
+        lows[operand] += low
+        highs[operand] += high
+    return lows.min(axis=0), highs.max(axis=0)
 
 
 def _edge_bounds(edge: Edge, low: Reals, high: Reals) -> tuple[Reals, Reals]:

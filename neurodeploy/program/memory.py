@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from neurodeploy.program.ir import Dense, Population, ProgramNode, edges
+from neurodeploy.program.ir import Dense, Population, ProgramNode, Vector, edges
+from neurodeploy.program.vector import constant_bits
 from neurodeploy.targets.schema import Numbers
 
 
@@ -45,16 +46,18 @@ def footprint(node: ProgramNode, numbers: Numbers) -> Footprint:
 
     Weights: its `weight_bits` per Dense synapse, zeros included; a Tap keeps a sign bit. Neurons:
     per state one register; per constant that the step uses one coefficient (dimensionless) or
-    register, in a table per row; the bias register and a 5-bit shift. A Stream keeps one current.
+    register, in a table per row; the bias register and a 5-bit shift. A Stream keeps one
+    current, a Vector one per operand, its constants and its share of a table.
     """
     synapses = sum(e.weight.shape[1] if isinstance(e, Dense) else 1 for e in edges(node))
     weights = sum(
         e.weight.shape[1] * e.weight_bits if isinstance(e, Dense) else 1 for e in edges(node)
     )
     if not isinstance(node, Population):
-        return Footprint(
-            neurons=1, synapses=synapses, weight_bits=weights, state_bits=numbers.current_bits
-        )
+        own = numbers.current_bits
+        if isinstance(node, Vector):
+            own = own * len(node.gain) + constant_bits(node)
+        return Footprint(neurons=1, synapses=synapses, weight_bits=weights, state_bits=own)
     registers = (len(node.model.state._fields) + 1) * node.state_bits
     return Footprint(
         neurons=1,

@@ -5,6 +5,7 @@ Slow, obvious, the definition. Backends are tested against it, bit for bit.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,8 +22,10 @@ from neurodeploy.program.ir import (
     Readout,
     Reals,
     Source,
+    Vector,
     edges,
 )
+from neurodeploy.program.vector import run as run_vector
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +34,7 @@ class Execution:
 
     values[name] is [T, B, width] int64; states[name] is [states, B, width], the final ones;
     membranes[name] [T, B, width] is what each spike was decided on; overflows[name] counts
-    register writes that did not fit.
+    values that did not fit a register, or a vector operation's formats.
     """
 
     values: dict[str, Ints]
@@ -89,15 +92,32 @@ def execute(program: Program, x: Ints) -> Execution:
     for node in program:
         if isinstance(node, Source):
             continue
-        current = sum(
-            (_current(edge, done.values[edge.source]) for edge in edges(node, recurrent=False)),
-            start=np.zeros((*x.shape[:2], node.width), np.int64),
-        )
+        if isinstance(node, Vector):
+            _vector(node, done)
+            continue
+        current = _sum(edges(node, recurrent=False), node.width, done)
         if isinstance(node, Population):
             _neurons(program, node, current, done)
         else:
             done.values[node.name] = current
     return done
+
+
+def _sum(ends: Iterable[Edge], width: int, done: Execution) -> Ints:
+    shape = next(iter(done.values.values())).shape[:2]
+    return sum(
+        (_current(edge, done.values[edge.source]) for edge in ends),
+        start=np.zeros((*shape, width), np.int64),
+    )
+
+
+def _vector(node: Vector, done: Execution) -> None:
+    operands = [
+        [edge for edge, k in zip(node.edges, node.operands, strict=True) if k == operand]
+        for operand in range(len(node.gain))
+    ]
+    currents = [_sum(ends, node.width, done) for ends in operands]
+    done.values[node.name], done.overflows[node.name] = run_vector(node, currents)
 
 
 def _current(edge: Edge, value: Ints) -> Ints:

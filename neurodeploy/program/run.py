@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.program.cycles import Cycles
-from neurodeploy.program.ir import Dense, Edge, Ints, Population, Program, Reals, Source
+from neurodeploy.program.ir import Dense, Edge, Ints, Population, Program, Reals, Source, Vector
+from neurodeploy.program.vector import cost, read_bits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,19 +37,19 @@ class EdgeCount:
 
 @dataclass(frozen=True, kw_only=True)
 class NodeCount:
-    """What one population or stream did, over all samples and steps.
+    """What one population, stream or vector operation did, over all samples and steps.
 
     `per_update` are the operations of one neuron's update, as its `step` counts them, with the
-    addition of its bias.
+    addition of its bias; of one channel of a vector operation, what a whole step takes shared.
     """
 
     name: str
-    spec: str  #: "stream" for a stream
+    spec: str  #: "stream" for a stream, its kind for a vector operation
     width: int
     updates: int
     spikes: int
     overflows: int
-    per_update: Mapping[str, int]
+    per_update: Mapping[str, float]
     state_bits: int  #: registers and constants read at one update
     written_bits: int  #: registers written at one update
 
@@ -90,13 +91,13 @@ def edge_count(
     program: Program, edge: Edge, node: str, *, events: int, updates: int, width: int
 ) -> EdgeCount:
     """Return the count of one edge; `updates` are the steps times samples, `width` its source's."""
-    dense = isinstance(edge, Dense)
     bits = edge.weight_bits if isinstance(edge, Dense) else 1
     fan_out = edge.weight.shape[0] if isinstance(edge, Dense) else 1
+    multiplied = isinstance(edge, Dense) and np.abs(edge.weight).max(initial=0) > 1
     return EdgeCount(
         source=edge.source,
         target=node,
-        kind="mac" if dense and program.graded(edge.source) else "add",
+        kind="mac" if multiplied and program.graded(edge.source) else "add",
         events=events,
         fan_out=fan_out,
         weight_bits=bits,
@@ -111,18 +112,19 @@ def node_count(
     node = program[name]
     assert not isinstance(node, Source)
     if not isinstance(node, Population):
+        vector = node if isinstance(node, Vector) else None
         return NodeCount(
             name=name,
-            spec="stream",
+            spec=vector.kind if vector else "stream",
             width=node.width,
             updates=updates,
             spikes=0,
-            overflows=0,
-            per_update={},
-            state_bits=0,
+            overflows=overflows,
+            per_update=cost(vector) if vector else {},
+            state_bits=read_bits(vector) if vector else 0,
             written_bits=0,
         )
-    ops = dict(node.model.cost(node.options))
+    ops: dict[str, float] = dict(node.model.cost(node.options))
     if np.any(node.bias):
         ops["add"] += 1
     constants = node.constant_bits(program.numbers, steps=1)

@@ -6,7 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.program.ir import Dense, Edge, Population, Program, ProgramNode, Source, edges
+from neurodeploy.program.ir import (
+    Dense,
+    Edge,
+    Population,
+    Program,
+    ProgramNode,
+    Source,
+    Vector,
+    edges,
+)
 
 
 def program_text(program: Program) -> str:
@@ -29,12 +38,25 @@ def _node(node: ProgramNode) -> list[str]:
         return [
             f"{node.name}: source [{node.width}] in [{node.low}, {node.high}] of {node.unit:.9g}"
         ]
+    if isinstance(node, Vector):
+        return _vector(node)
     kind = f"{node.spec} {dict(node.options)}" if isinstance(node, Population) else "stream"
     lines = [f"{node.name}: {kind} [{node.width}], latency {node.latency}"]
     lines += [line for edge in edges(node) for line in _edge(edge)]
     if isinstance(node, Population):
         arrays = {**node.coefs, "shift": node.shift, "bias": node.bias}
         lines += [f"    {name} = {_array(value)}" for name, value in arrays.items()]
+    return [*lines, f"    unit = {_array(node.unit)}"]
+
+
+def _vector(node: Vector) -> list[str]:
+    ends = f"sends {node.low} to {node.high}, latency {node.latency}"
+    lines = [f"{node.name}: {node.kind} [{node.width}], {ends}"]
+    for edge, operand in zip(node.edges, node.operands, strict=True):
+        lines += [f"    operand {operand}", *_edge(edge)]
+    names = ("gain", "shift", "offset", "limit", "out_gain", "out_shift")
+    arrays = {**{name: getattr(node, name) for name in names}, **node.params}
+    lines += [f"    {name} = {_array(np.asarray(value))}" for name, value in arrays.items()]
     return [*lines, f"    unit = {_array(node.unit)}"]
 
 

@@ -1,7 +1,8 @@
 """What a run costs under a price table.
 
     synapses        additions and multiply-accumulates, as counted
-    neurons         multiplies, adds and compares of every update, as the `step` counts them
+    neurons         multiplies, adds and compares of every update, as the `step` counts them; of
+                    vector operations also divisions and square roots, which no table prices
     readout         multiply-accumulates after the last step
     weight memory   the weight bits of every operation, in 64-bit words
     state memory    registers and constants read, registers written, at every update, likewise
@@ -19,6 +20,7 @@ from typing import Any
 from neurodeploy.program.run import NodeCount, Run
 from neurodeploy.targets import Prices, Target
 
+ARITHMETIC = ("mul", "add", "cmp", "div", "sqrt")  #: what is priced, each as neuron_<name>
 _WORD = 64
 
 
@@ -110,7 +112,7 @@ class _Pricing:
                 weights += self.price(self.weight_memory, count * edge.weight_bits / _WORD)
         neurons = sum(
             self.price(f"neuron_{op}", node.updates * node.per_update.get(op, 0))
-            for op in ("mul", "add", "cmp")
+            for op in ARITHMETIC
         )
         words = node.updates * (node.state_bits + node.written_bits) / _WORD
         state = self.price(self.state_memory, words)
@@ -133,7 +135,7 @@ def operations(run: Run) -> dict[str, Any]:
     each = max(run.samples, 1)
     neurons = {
         op: sum(node.updates * node.per_update.get(op, 0) for node in run.nodes) / each
-        for op in ("mul", "add", "cmp", "select", "write")
+        for op in (*ARITHMETIC, "read", "select", "write")
     }
     return {
         "synaptic_adds": sum(e.operations for e in run.edges if e.kind == "add") / each,

@@ -27,6 +27,7 @@ def program_record(program: ir.Program) -> dict[str, Any]:
         "target": program.target.name,
         "populations": len(program.populations),
         "streams": sum(isinstance(node, ir.Stream) for node in program),
+        "vectors": sum(isinstance(node, ir.Vector) for node in program),
         "neurons": total.neurons,
         "synapses": total.synapses,
         "weight_kib": total.weight_bits / 8192,
@@ -63,7 +64,8 @@ def _in_order(verdicts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _layer(program: ir.Program, node: ir.ProgramNode) -> dict[str, Any]:
-    kind = node.spec if isinstance(node, ir.Population) else type(node).__name__.lower()
+    kind = type(node).__name__.lower()
+    kind = getattr(node, "spec", getattr(node, "kind", kind))
     notes = program.notes.get("layers", {})
     return {
         "name": node.name,
@@ -94,6 +96,7 @@ def run_record(run: Run, priced: Energy | None, accuracy: float | None) -> dict[
                 "name": node.name,
                 "model": node.spec,
                 "width": node.width,
+                "graded": not run.program.spikes(node.name),
                 "rate": node.rate,
                 "spikes": node.spikes / each,
                 "overflows": node.overflows,

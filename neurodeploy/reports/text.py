@@ -8,7 +8,7 @@ from typing import Any
 from neurodeploy.program.ir import Program
 from neurodeploy.program.run import Run
 from neurodeploy.reports.compare import Comparison
-from neurodeploy.reports.energy import Energy
+from neurodeploy.reports.energy import ARITHMETIC, Energy
 from neurodeploy.reports.records import comparison_record, program_record, run_record
 from neurodeploy.reports.timing import timing_lines
 
@@ -113,11 +113,11 @@ def run_text(run: Run, priced: Energy | None, accuracy: float | None) -> str:
             layer["name"],
             layer["model"],
             layer["width"],
-            percent(layer["rate"]) if layer["model"] not in ("stream", "li") else "graded",
+            "graded" if layer["graded"] else percent(layer["rate"]),
             count(layer["spikes"]) if layer["spikes"] else "-",
             count(layer["synaptic_adds"]),
             count(layer["synaptic_macs"]),
-            count(sum(layer["neuron_operations"].get(op, 0) for op in ("mul", "add", "cmp"))),
+            count(sum(layer["neuron_operations"].get(op, 0) for op in ARITHMETIC)),
             joules(energies[layer["name"]]) if layer["name"] in energies else "-",
         )
         for layer in data["layers"]
@@ -137,7 +137,7 @@ def run_text(run: Run, priced: Energy | None, accuracy: float | None) -> str:
     if overflows or run.clipped_inputs:
         lines += [
             "",
-            f"note: {overflows} register writes saturated, {run.clipped_inputs} inputs clipped",
+            f"note: {overflows} values saturated, {run.clipped_inputs} inputs clipped",
         ]
     return "\n".join(lines)
 

@@ -117,6 +117,8 @@ PRICED = (
     "neuron_mul",
     "neuron_add",
     "neuron_cmp",
+    "neuron_div",
+    "neuron_sqrt",
     "sram_8kib_64b",  # one 64-bit access
     "sram_32kib_64b",
     "sram_1024kib_64b",

@@ -21,6 +21,7 @@ from neurodeploy.passes.calibrate import Calibrate
 from neurodeploy.passes.lowerable import Lowerable
 from neurodeploy.passes.pipeline import compile_graph, fold, folds
 from neurodeploy.passes.verify import compare_graphs, unit
+from neurodeploy.program.ir import Vector
 from neurodeploy.program.limits import current_bounds
 from neurodeploy.program.reference import execute, read, to_integers
 from neurodeploy.targets import target
@@ -86,6 +87,7 @@ def assert_simulator_is_reference(program, x):
     assert counted == done.overflows
     assert got.clipped_inputs == clipped
     bounds = current_bounds(program)
+    bounds |= {n.name: (n.low, n.high) for n in program if isinstance(n, Vector)}
     for name, (low, high) in bounds.items():
         if name not in done.states:
             assert np.all(done.values[name] >= low)

@@ -10,13 +10,20 @@ from neurodeploy.graph.ir import (
     Affine,
     BatchNorm,
     Concat,
+    Gelu,
+    Glu,
     Graph,
     Input,
+    LayerNorm,
     Linear,
     Neurons,
     Node,
     Population,
+    Product,
     Reduce,
+    Relu,
+    Rescale,
+    Ternary,
     vector,
 )
 from neurodeploy.graph.rules import check
@@ -109,15 +116,34 @@ class _Maker:
         terms += [source] if self.rng.random() < 0.2 else []
         return self.add(Add(), *terms, width=n)
 
+    def vector(self, source):
+        """One of the nonlinear operations without memory."""
+        n, kind = self.widths[source], int(self.rng.integers(7))
+        if kind == 0:
+            op = LayerNorm(self.positive(n), self.numbers(n), 1e-5)
+        elif kind == 1:
+            op = Gelu(str(self.rng.choice(["erf", "tanh"])))
+        elif kind == 2:
+            return self.add(Product(), source, self.linear(source, n), width=n)
+        elif kind == 3:
+            return self.add(Glu(), self.linear(source, 2 * n), width=n)
+        elif kind == 4:
+            op = Rescale()
+        elif kind == 5:
+            op = Relu()
+        else:
+            op = Ternary(per_step=bool(self.rng.random() < 0.5), level=0.15)
+        return self.add(op, source, width=n)
+
 
 @st.composite
-def graphs(draw, *, lowerable=False, layers=4, names=tuple(SPECS)):
+def graphs(draw, *, lowerable=False, layers=4, names=tuple(SPECS), vectors=True):
     """Draw a graph, half of them with constants that float32 holds, half of them folded."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     make = _Maker(rng, exact=draw(st.booleans()), lowerable=lowerable, names=names)
     width = draw(st.integers(1, 4))
     last = make.add(Input(width, spiking=draw(st.booleans())), width=width)
-    kinds = ("linear", "affine", "norm", "neurons", "block")
+    kinds = ("linear", "affine", "norm", "neurons", "block", *(["vector"] if vectors else []))
     for kind in draw(st.lists(st.sampled_from(kinds), max_size=layers)):
         last = getattr(make, kind)(last)
     readout = draw(st.sampled_from(("mean", "sum", "last", "steps")))

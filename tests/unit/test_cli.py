@@ -479,7 +479,7 @@ def test_every_unknown_layer_is_named_with_its_path(tmp_path):
         def __init__(self):
             super().__init__()
             self.a, self.conv = torch.nn.Linear(2, 3), torch.nn.Conv1d(3, 3, 1)
-            self.inner = torch.nn.Sequential(torch.nn.GELU(), nd.nn.LIF(3))
+            self.inner = torch.nn.Sequential(torch.nn.SiLU(), nd.nn.LIF(3))
 
         def forward(self, x):
             return torch.tanh(self.conv(self.inner(self.a(x))))
@@ -487,7 +487,7 @@ def test_every_unknown_layer_is_named_with_its_path(tmp_path):
     with pytest.raises(nd.NeurodeployError) as caught:
         nd.trace(Net())
     found = [record["what"] for record in caught.value.records()]
-    assert [what.split(":")[0] for what in found] == ["inner.0 (GELU)", "conv (Conv1d)", "tanh"]
+    assert [what.split(":")[0] for what in found] == ["inner.0 (SiLU)", "conv (Conv1d)", "tanh"]
     assert {record["code"] for record in caught.value.records()} == {"E104"}
 
 

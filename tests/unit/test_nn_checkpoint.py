@@ -28,6 +28,7 @@ from neurodeploy.nn import (
     save,
 )
 from neurodeploy.nn.checkpoint import CLASSES, load_with_example
+from neurodeploy.nn.ternary import GSU, Ternary
 
 Linear, Sequential = torch.nn.Linear, torch.nn.Sequential
 
@@ -44,6 +45,8 @@ def mixed():
         torch.nn.Dropout(0.25),
         Sequential(SDTCMBlock(4, bidirectional=True, dropout=0.1), PRF(4, amplitude=True)),
         Sequential(SpatialNeuron(4, surrogate="boxcar"), torch.nn.Identity(), Sequential()),
+        Sequential(torch.nn.LayerNorm(4), torch.nn.GELU(), torch.nn.ReLU(), torch.nn.GLU()),
+        Sequential(GSU(4, threshold="constant"), Ternary(ratio=0.2)),
         LI(4, train_beta=True, reverse=True),
         Readout("last"),
         SDTCM(4, 2, 1, 3, readout="steps"),
@@ -213,11 +216,11 @@ class MyLinear(Linear):
 
 CANNOT_SAVE = [
     (
-        lambda: Sequential(Odd(), torch.nn.ReLU()),
-        [r"0 \([\w.]*Odd\)", r"0\.gru \(torch.*GRU\)", r"1 \(torch.*ReLU\)"],
+        lambda: Sequential(Odd(), torch.nn.Tanh()),
+        [r"0 \([\w.]*Odd\)", r"0\.gru \(torch.*GRU\)", r"1 \(torch.*Tanh\)"],
     ),
     (lambda: Sequential(MyLinear(2, 2)), [r"0 \([\w.]*MyLinear\)"]),
-    (torch.nn.ReLU, [r"the model \(torch.*ReLU\)"]),
+    (torch.nn.Tanh, [r"the model \(torch.*Tanh\)"]),
     (replaced, [r"blocks\.1\.sn .*changed since"]),
     (moved, [r"blocks\.1\.tn .*changed since"]),
     (emptied, ["changed since"]),

@@ -9,7 +9,20 @@ import pytest
 from support.networks import batchnorm, chain, linear, neurons, sdtcm
 
 from neurodeploy.errors import InputError
-from neurodeploy.graph.ir import Add, Graph, Input, Linear, Node, Reduce, identical
+from neurodeploy.graph.ir import (
+    Add,
+    Glu,
+    Graph,
+    Input,
+    LayerNorm,
+    Linear,
+    Node,
+    Product,
+    Reduce,
+    Relu,
+    Ternary,
+    identical,
+)
 from neurodeploy.graph.rules import check
 
 RNG = np.random.default_rng(0)
@@ -39,6 +52,26 @@ ROWS = [
     (lambda: with_nodes(output="nowhere"), "E107", "the output 'nowhere' does not exist"),
     (lambda: with_nodes(Node("x", Input(2))), "E107", "exactly one input"),
     (lambda: with_nodes(Node("x", Add(), ("out", "0.linear"))), "E107", "cannot add widths"),
+    (lambda: with_nodes(Node("x", Product(), ("out", "input"))), "E107", "cannot multiply widths"),
+    (lambda: with_nodes(Node("x", Product(), ("out",))), "E107", "Product reads 1 nodes"),
+    (
+        lambda: with_nodes(Node("x", Glu(), ("0.linear",))),
+        "E107",
+        "halves its channels; it reads 5",
+    ),
+    (lambda: with_nodes(Node("x", Ternary(True, -0.1), ("out",))), "E105", "level is -0.1"),
+    (lambda: with_nodes(Node("x", Ternary(False, np.nan), ("out",))), "E105", "level is nan"),
+    (
+        lambda: with_nodes(Node("x", LayerNorm(np.ones(2), np.ones(2), 0.0), ("out",))),
+        "E105",
+        "eps is 0.0",
+    ),
+    (
+        lambda: with_nodes(Node("x", LayerNorm(np.ones(3), np.ones(2), 1e-5), ("out",))),
+        "E107",
+        "gamma has shape (3,)",
+    ),
+    (lambda: with_nodes(Node("x", Relu(), ("readout",)), output="x"), "E107", "follows a readout"),
     (lambda: with_op("out", weight=np.ones((2, 4))), "E107", "weight has 4 columns"),
     (
         lambda: with_op("out", weight=poison(GOOD["out"].op.weight, np.nan)),

@@ -15,7 +15,17 @@ import numpy as np
 from neurodeploy.arith import Fixed
 from neurodeploy.errors import FitError, NeurodeployError, together
 from neurodeploy.neurons.spec import GT
-from neurodeploy.program.ir import Dense, Edge, Ints, Population, Program, Source, Stream, edges
+from neurodeploy.program.ir import (
+    Dense,
+    Edge,
+    Ints,
+    Population,
+    Program,
+    Source,
+    Stream,
+    Vector,
+    edges,
+)
 from neurodeploy.program.limits import current_bounds
 
 _INT32 = 2**31 - 1
@@ -158,6 +168,15 @@ def check(program: Program) -> Program:
                     fix="train with bidirectional=False",
                 )
             )
+        if isinstance(node, Vector):
+            problems.append(
+                FitError(
+                    "E303",
+                    f"Lava has no process for {node.kind}",
+                    where=f'vector "{node.name}"',
+                    fix="train with BatchNorm and spiking neurons, or run the simulator",
+                )
+            )
         for edge in edges(node):
             where = f'"{edge.source}" to "{node.name}"'
             problems += _edge_problems(edge, peaks[edge.source], where)
@@ -227,6 +246,8 @@ def _peaks(program: Program) -> Mapping[str, Any]:
             found[node.name] = ones * max(-node.low, node.high)
         elif isinstance(node, Stream):
             found[node.name] = np.maximum(*np.abs(bounds[node.name]))
+        elif isinstance(node, Vector):
+            found[node.name] = ones * max(-node.low, node.high)
         else:
             found[node.name] = ones * (1 if node.model.spiking else program.fixed(node).state_max)
     return found
@@ -244,6 +265,8 @@ def worklist(program: Program) -> list[dict[str, str]]:
             row = ("RingBuffer", "host", "the host plays the inputs")
         elif isinstance(node, Stream):
             row = ("Stream", "microcode", "a neuron that passes its current on as a graded spike")
+        elif isinstance(node, Vector):
+            row = (node.kind, "missing", "a vector operation, which Loihi 2 has no unit for")
         else:
             mapped = map_population(program, node)
             row = (

@@ -5,6 +5,7 @@
     output_integers  int64                   the readout's integers
     <name>/spikes    uint8 [T, B, width]     what each population sends; <name>/membrane, int64,
                                              where its neurons do not spike
+    <name>/values    int64                   what each vector operation sends
     <name>/final_<state>  int64 [B, width]   its states after the last step
 
 Everything between input and output is integer arithmetic. Delays do not appear: values stand in the
@@ -21,6 +22,7 @@ import numpy as np
 
 from neurodeploy.backends.onnx.integer import function, name_of
 from neurodeploy.backends.onnx.proto import Node, Value, model, save
+from neurodeploy.backends.onnx.vectors import write as write_vector
 from neurodeploy.graph.forms.onnx import PROGRAM_DOMAIN
 from neurodeploy.graph.forms.sheet import Call, Function
 from neurodeploy.program.ir import (
@@ -31,6 +33,7 @@ from neurodeploy.program.ir import (
     Program,
     Source,
     Stream,
+    Vector,
     edges,
 )
 
@@ -68,6 +71,8 @@ class _Writer:
                 self._source(node)
             elif isinstance(node, Stream):
                 self.sent[node.name] = self._current(node)
+            elif isinstance(node, Vector):
+                self._vector(node)
             else:
                 self._population(node)
         self._readout()
@@ -111,7 +116,7 @@ class _Writer:
 
     def _spikes(self, name: str) -> bool:
         """Whether node `name` sends uint8 spikes."""
-        return not self.program.graded(name)
+        return self.program.spikes(name)
 
     def _values(self, name: str) -> str:
         """Return what node `name` sends, as int64."""
@@ -123,14 +128,25 @@ class _Writer:
 
     def _current(self, node: Stream | Population) -> str:
         """Append the sum over a node's edges; return its name."""
+        return self._sum(node.name, "current", list(enumerate(edges(node, recurrent=False))))
+
+    def _sum(self, name: str, result: str, ends: list[tuple[int, Edge]]) -> str:
         total = ""
-        others = edges(node, recurrent=False)
-        for i, edge in enumerate(others):
-            part = self._edge(f"{node.name}/{i}", edge)
-            last = i == len(others) - 1
-            out = f"{node.name}/current" if last else f"{node.name}/{i}/sum"
+        for i, edge in ends:
+            part = self._edge(f"{name}/{i}", edge)
+            out = f"{name}/{result}" if i == ends[-1][0] else f"{name}/{i}/sum"
             total = self._put("Add", total, part, out=out) if total else part
         return total
+
+    def _vector(self, node: Vector) -> None:
+        numbered = list(enumerate(zip(node.operands, node.edges, strict=True)))
+        currents = []
+        for operand in range(len(node.gain)):
+            own = [(i, edge) for i, (k, edge) in numbered if k == operand]
+            currents.append(self._sum(node.name, f"current{operand}", own))
+        out = write_vector(node, currents, self._put, self._constant)
+        self.sent[node.name] = out
+        self.outputs.append(Value(out, "int64", ("T", "B", node.width)))
 
     def _edge(self, at: str, edge: Edge) -> str:
         if isinstance(edge, Dense):

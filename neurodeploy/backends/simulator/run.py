@@ -24,10 +24,12 @@ from neurodeploy.program.ir import (
     Program,
     ProgramNode,
     Source,
+    Vector,
     edges,
 )
 from neurodeploy.program.reference import check_length, read, to_integers
 from neurodeploy.program.run import Run, edge_count, node_count
+from neurodeploy.program.vector import run as run_vector
 
 _CHUNK_ELEMENTS = 2_000_000  # of [samples, steps, widest node]: stays near the caches
 
@@ -131,11 +133,15 @@ def _forward(
         if isinstance(node, Source):
             values[node.name] = data
             continue
-        current = np.zeros((samples, steps, node.width), np.int32)
-        for edge in edges(node, recurrent=False):
+        operands = len(node.gain) if isinstance(node, Vector) else 1
+        currents = np.zeros((operands, samples, steps, node.width), np.int32)
+        for i, edge in enumerate(edges(node, recurrent=False)):
+            current = currents[node.operands[i] if isinstance(node, Vector) else 0]
             events = _deliver(edge, values[edge.source], weights, current, program)
             tally.deliver(node, edge, events)
-        values[node.name] = current
+        current = values[node.name] = currents[0]
+        if isinstance(node, Vector):
+            values[node.name] = _mapped(node, currents, tally)
         if isinstance(node, Population):
             values[node.name], state = _update(program, node, current, weights, tally)
             if finals is not None:
@@ -146,6 +152,12 @@ def _forward(
     return values
 
 
+def _mapped(node: Vector, currents: Ints, tally: _Tally) -> Ints:
+    sent, lost = run_vector(node, list(currents))
+    tally.overflows[node.name] = tally.overflows.get(node.name, 0) + lost
+    return sent.astype(np.int32)  # type: ignore[no-any-return]
+
+
 def _deliver(
     edge: Edge, value: Ints, weights: dict[int, Ints], current: Ints, program: Program
 ) -> int:
@@ -153,7 +165,7 @@ def _deliver(
     events = np.zeros(samples, np.int64)
     kernel: Any = add_tapped
     if isinstance(edge, Dense):
-        kernel = add_graded if program.graded(edge.source) else add_spikes
+        kernel = add_spikes if program.spikes(edge.source) else add_graded
         table = weights[id(edge)]
         work = value.size * 8
     else:

@@ -46,6 +46,7 @@ from neurodeploy.graph.ir import (
     Node,
     Population,
     Reduce,
+    VectorOp,
 )
 from neurodeploy.graph.record import to_record
 from neurodeploy.neurons.spec import GE
@@ -150,6 +151,9 @@ def _node(
         form = _reduce(op, width, metadata)
     elif isinstance(op, Neurons | Population):
         form = _neurons(op, width, metadata)
+    elif isinstance(op, VectorOp):
+        what = f"{type(op).__name__} has no form in NIR"
+        raise InputError("E108", what, fix="export .onnx, or train without it")
     else:
         raise InputError("E107", f"{type(op).__name__} is not folded", fix="fold the graph first")
     builder.add(name, form, *sources, fresh=False)

@@ -10,7 +10,7 @@ part of the function's name, so it cannot get lost:
     lif_folded_reset_soft_compare_gt_reverse(x, input_sign, input_bias, beta, ..., unit, amplitude)
     Linear(x, weight, bias)    BatchNorm(x, gamma, beta, mean, var, eps)    Reduce_mean(x, bias)
 
-All numbers of a file have one type; only eps is always float64, and rounded inside.
+All numbers of a file have one type; only eps and level are always float64, and rounded inside.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.errors import InputError
+from neurodeploy.graph.forms import onnx_vectors
 from neurodeploy.graph.forms.sheet import (
     Echo,
     Function,
@@ -37,17 +38,25 @@ from neurodeploy.graph.forms.sheet import (
     table_rows,
 )
 from neurodeploy.graph.ir import (
+    GELUS,
     REDUCTIONS,
     Add,
     Affine,
     BatchNorm,
     Concat,
+    Gelu,
+    Glu,
     Input,
+    LayerNorm,
     Linear,
     Neurons,
     Op,
     Population,
+    Product,
     Reduce,
+    Relu,
+    Rescale,
+    Ternary,
 )
 from neurodeploy.neurons import SPECS, NeuronSpec
 
@@ -56,8 +65,12 @@ PROGRAM_DOMAIN = "neurodeploy.program"  #: of exported integer programs, which a
 STANDARD: dict[str, tuple[type[Op], dict[str, Any]]] = {
     "Sum": (Add, {}),
     "Concat": (Concat, {"axis": -1}),
+    "Mul": (Product, {}),
+    "Relu": (Relu, {}),
+    "Identity": (Rescale, {}),
 }
-ALWAYS_DOUBLE = ("eps",)
+ALWAYS_DOUBLE = ("eps", "level")
+SCALARS = ("amplitude", *ALWAYS_DOUBLE)
 
 _WORDS = {">=": "ge", ">": "gt", True: "true", False: "false"}
 
@@ -91,7 +104,7 @@ class Form:
             if key is not None:
                 values.setdefault(field, {})[key] = constants[name]
             else:
-                scalar = field in ("amplitude", "eps")
+                scalar = field in SCALARS
                 values[field] = float(constants[name]) if scalar else constants[name]
         return self.op(**values)
 
@@ -102,6 +115,10 @@ def function_name(op: Op) -> str:
         return "Input_spiking" if op.spiking else "Input"
     if isinstance(op, Reduce):
         return f"Reduce_{op.kind}"
+    if isinstance(op, Gelu):
+        return f"Gelu_{op.form}"
+    if isinstance(op, Ternary):
+        return f"Ternary_{'step' if op.per_step else 'constant'}"
     if isinstance(op, Neurons | Population):
         folded = isinstance(op, Population)
         kind = Kind(reverse=op.reverse, recurrent=op.recurrent is not None)
@@ -151,6 +168,10 @@ def forms() -> dict[str, Form]:
         _stateless(Affine, {}, ("gain", "bias")),
         _stateless(BatchNorm, {}, ("gamma", "beta", "mean", "var", "eps")),
         *(_stateless(Reduce, {"kind": kind}, ("bias",)) for kind in REDUCTIONS),
+        _stateless(LayerNorm, {}, ("gamma", "beta", "eps")),
+        *(_stateless(Gelu, {"form": form}, ()) for form in GELUS),
+        _stateless(Glu, {}, ()),
+        *(_stateless(Ternary, {"per_step": each}, ("level",)) for each in (True, False)),
     ]
     for spec in SPECS.values():
         for options in spec.variants():
@@ -166,6 +187,8 @@ def _stateless(op: type[Op], settings: Mapping[str, Any], parameters: tuple[str,
     names = {
         Input: "Input_spiking" if settings.get("spiking") else "Input",
         Reduce: f"Reduce_{settings.get('kind')}",
+        Gelu: f"Gelu_{settings.get('form')}",
+        Ternary: f"Ternary_{'step' if settings.get('per_step') else 'constant'}",
     }
     doc = (op.__doc__ or "").strip()
     name = names.get(op, op.__name__)
@@ -203,6 +226,10 @@ _BODIES = {
     Affine: _affine,
     BatchNorm: _batchnorm,
     Reduce: _reduce,
+    LayerNorm: onnx_vectors.layernorm,
+    Gelu: onnx_vectors.gelu,
+    Glu: onnx_vectors.glu,
+    Ternary: onnx_vectors.ternary,
 }
 
 

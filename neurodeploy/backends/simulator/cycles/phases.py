@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -46,7 +47,7 @@ def parts(program: Program, names: list[str]) -> tuple[list[Part], dict[int, int
         if part.node not in names:
             continue
         muls = node_count(program, part.node, updates=0).per_update.get("mul", 0)
-        cycles = max(1, -(-muls // machine.multipliers))
+        cycles = max(1, math.ceil(muls / machine.multipliers))
         start = used.get(part.core, 0)
         found.append(
             Part(

@@ -1,0 +1,161 @@
+"""Vector operations of a program, as standard ONNX operators on int64.
+
+Each `_<kind>` says in operators what `program/vector/<kind>.py` computes. `x >> s` to nearest is
+(y - (y & (2^s - 1))) / 2^s with y = x + 2^s / 2. The exact integer root comes from a float64 root,
+which is at most one off, and two comparisons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.program.ir import Vector
+from neurodeploy.program.vector.glu import FRACTION
+
+_DOUBLE, _INT64 = 11, 7  # onnx.TensorProto
+
+
+class Writer:
+    """Calls and constants of one Vector; `put` and `constant` append to the file."""
+
+    def __init__(
+        self, node: Vector, put: Callable[..., str], constant: Callable[[str, Any], str]
+    ) -> None:
+        self.node, self._append, self._constant = node, put, constant
+        self.count = 0
+
+    def put(self, kind: str, *inputs: str, out: str = "", **attributes: Any) -> str:
+        """Append an operator with one result."""
+        self.count += 1
+        name = f"{self.node.name}/{out or f'v{self.count}'}"
+        return self._append(kind, *inputs, out=name, **attributes)
+
+    def number(self, value: Any) -> str:
+        """Return an int64 constant."""
+        self.count += 1
+        return self._constant(f"{self.node.name}/c{self.count}", np.asarray(value, np.int64))
+
+    def shifted(self, value: str, shift: Any) -> str:
+        """Divide by 2**shift, rounded to nearest, halves up."""
+        size = np.int64(1) << np.asarray(shift, np.int64)
+        if not np.any(np.asarray(shift)):
+            return value
+        raised = self.put("Add", value, self.number(size >> 1))
+        low = self.put("BitwiseAnd", raised, self.number(size - 1))
+        return self.put("Div", self.put("Sub", raised, low), self.number(size))
+
+    def scaled(self, value: str, gain: Any, offset: Any, shift: Any) -> str:
+        """Append (value * gain + offset) >> shift."""
+        product = self.put("Mul", value, self.number(gain))
+        return self.shifted(self.put("Add", product, self.number(offset)), shift)
+
+    def looked_up(self, position: str) -> str:
+        """Append the interpolated table at a position >= 0."""
+        table, step = np.asarray(self.node.params["table"]), int(self.node.params["step"])
+        place = self.put("Min", position, self.number((len(table) - 1) << step))
+        size = self.number(1 << step)
+        left = self.put("Min", self.put("Div", place, size), self.number(max(len(table) - 2, 0)))
+        rest = self.put("Sub", place, self.put("Mul", left, size))
+        entries = self.number(table)
+        here = self.put("Gather", entries, left)
+        after = self.put("Gather", entries, self.put("Add", left, self.number(1)))
+        slope = self.put("Mul", self.put("Sub", after, here), rest)
+        return self.shifted(self.put("Add", self.put("Mul", here, size), slope), step)
+
+
+def write(
+    node: Vector,
+    currents: Sequence[str],
+    put: Callable[..., str],
+    constant: Callable[[str, Any], str],
+) -> str:
+    """Append what `node` sends for its operands' currents, int64; return its name."""
+    w = Writer(node, put, constant)
+    operands = []
+    for k, current in enumerate(currents):
+        wide = w.scaled(current, node.gain[k], node.offset[k], node.shift[k])
+        limit = int(node.limit[k])
+        operands.append(w.put("Clip", wide, w.number(-limit), w.number(limit)))
+    y = _KINDS[node.kind](w, *operands)
+    out = w.scaled(y, node.out_gain, np.zeros_like(node.out_gain), node.out_shift)
+    return w.put("Clip", out, w.number(node.low), w.number(node.high), out="values")
+
+
+def _relu(w: Writer, x: str) -> str:
+    return w.put("Max", x, w.number(0))
+
+
+def _gelu(w: Writer, x: str) -> str:
+    fine = w.number(1 << int(w.node.params["fine"]))
+    above = w.put("Mul", w.put("Max", x, w.number(0)), fine)
+    return w.put("Sub", above, w.looked_up(w.put("Abs", x)))
+
+
+def _glu(w: Writer, x: str, gate: str) -> str:
+    above = w.looked_up(w.put("Abs", gate))
+    negative = w.put("Less", gate, w.number(0))
+    signed = w.put("Where", negative, w.put("Neg", above), above)
+    return w.put("Mul", x, w.put("Add", signed, w.number(1 << (FRACTION - 1))))
+
+
+def _product(w: Writer, a: str, b: str) -> str:
+    return w.put("Mul", a, b)
+
+
+def _sign(w: Writer, x: str, upper: str, lower: str) -> str:
+    one, zero = w.number(1), w.number(0)
+    below = w.put("Where", w.put("LessOrEqual", x, lower), w.number(-1), zero)
+    return w.put("Where", w.put("GreaterOrEqual", x, upper), one, below)
+
+
+def _ternary(w: Writer, x: str) -> str:
+    params = w.node.params
+    return _sign(w, x, w.number(params["upper"]), w.number(params["lower"]))
+
+
+def _ternary_step(w: Writer, x: str) -> str:
+    num, den = (int(w.node.params[key]) for key in ("num", "den"))
+    top = w.put("ReduceMax", w.put("Abs", x), w.number([-1]), keepdims=1)
+    raised = w.put("Add", w.put("Mul", top, w.number(num)), w.number(den - 1))
+    level = w.put("Div", raised, w.number(den))
+    return _sign(w, x, level, w.put("Neg", level))
+
+
+def _layernorm(w: Writer, x: str) -> str:
+    n, params = w.number(w.node.width), w.node.params
+    axis = w.number([-1])
+    total = w.put("ReduceSum", x, axis, keepdims=1)
+    squares = w.put("ReduceSum", w.put("Mul", x, x), axis, keepdims=1)
+    spread = w.put("Sub", w.put("Mul", n, squares), w.put("Mul", total, total))
+    spread = w.put("Add", spread, w.number(int(params["eps"])))
+    wide = w.put("Mul", spread, w.number(1 << (2 * int(params["guard"]))))
+    root = w.put("Max", _root(w, wide), w.number(1))
+    inverse = w.put("Div", w.number(int(params["dividend"])), root)
+    centred = w.put("Sub", w.put("Mul", n, x), total)
+    return w.shifted(w.put("Mul", centred, inverse), int(params["shift"]))
+
+
+def _root(w: Writer, value: str) -> str:
+    real = w.put("Sqrt", w.put("Cast", value, to=_DOUBLE))
+    near = w.put("Cast", real, to=_INT64)
+    one = w.number(1)
+    over = w.put("Greater", w.put("Mul", near, near), value)
+    near = w.put("Sub", near, w.put("Cast", over, to=_INT64))
+    after = w.put("Add", near, one)
+    under = w.put("LessOrEqual", w.put("Mul", after, after), value)
+    return w.put("Add", near, w.put("Cast", under, to=_INT64))
+
+
+_KINDS: dict[str, Callable[..., str]] = {
+    "relu": _relu,
+    "rescale": lambda w, x: x,
+    "gelu": _gelu,
+    "glu": _glu,
+    "product": _product,
+    "ternary": _ternary,
+    "ternary_step": _ternary_step,
+    "layernorm": _layernorm,
+}

@@ -1,0 +1,112 @@
+"""What the nonlinear operations without memory mean, in float64, and what bounds their values.
+
+LayerNorm   gamma (x - mean) / sqrt(var + eps) + beta, over the channels of one step
+            (Ba et al. 2016, arXiv 1607.06450); the variance divides by the number of channels
+Gelu        x Phi(x), or 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
+            (Hendrycks and Gimpel 2016, arXiv 1606.08415)
+Glu         a sigmoid(b) of the two halves a, b (Dauphin et al. 2016, arXiv 1612.08083)
+Ternary     Eq. 18 of Stan and Rhodes 2024 (arXiv 2401.00955), its cases in their order: where
+            all channels are 0, so is the threshold, and the first case makes them all 1
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.graph.ir import (
+    Array,
+    Gelu,
+    Glu,
+    LayerNorm,
+    Product,
+    Relu,
+    Rescale,
+    Ternary,
+    VectorOp,
+)
+from neurodeploy.kernels.special import erf_into
+
+_GELU_LEAST = -0.1701  # min of x Phi(x) is -0.16998, of the tanh form -0.17004
+
+
+def values_of(op: VectorOp, inputs: Sequence[Array]) -> Array:
+    """Return the values of `op` at inputs [..., width]."""
+    return np.asarray(_VALUES[type(op)](op, *inputs), np.float64)
+
+
+def erf(x: Array) -> Array:
+    """Return the error function of x."""
+    flat, out = np.ascontiguousarray(x, np.float64).reshape(-1), np.empty(x.size)
+    erf_into(flat, out)
+    return out.reshape(x.shape)
+
+
+def gelu(form: str, x: Array) -> Array:
+    """Return GELU(x) in one of its forms."""
+    if form == "tanh":
+        inner = math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)
+        return np.asarray(0.5 * x * (1 + np.tanh(inner)))
+    return np.asarray(0.5 * x * (1 + erf(x / math.sqrt(2))))
+
+
+def sigmoid(x: Array) -> Array:
+    """Return 1 / (1 + exp(-x)), without overflow."""
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * x)))
+
+
+def _layernorm(op: LayerNorm, x: Array) -> Array:
+    centred = x - x.mean(axis=-1, keepdims=True)
+    var = np.mean(centred**2, axis=-1, keepdims=True)
+    return np.asarray(op.gamma * (centred / np.sqrt(var + op.eps)) + op.beta)
+
+
+def _glu(op: Glu, x: Array) -> Array:  # noqa: ARG001
+    value, gate = np.split(x, 2, axis=-1)
+    return np.asarray(value * sigmoid(gate))
+
+
+def _ternary(op: Ternary, x: Array) -> Array:
+    top = np.abs(x).max(axis=-1, keepdims=True)
+    level = op.level * top if op.per_step else np.full_like(top, op.level)
+    return np.where(x >= level, 1.0, np.where(x <= -level, -1.0, 0.0))
+
+
+_VALUES: dict[type, Callable[..., Array]] = {
+    LayerNorm: _layernorm,
+    Gelu: lambda op, x: gelu(op.form, x),
+    Relu: lambda op, x: np.maximum(x, 0),
+    Rescale: lambda op, x: x,
+    Glu: _glu,
+    Product: lambda op, a, b: a * b,
+    Ternary: _ternary,
+}
+
+
+def bounds_of(op: VectorOp, lows: Sequence[Array], highs: Sequence[Array]) -> tuple[Array, Array]:
+    """Return bounds [width] of the values of `op`, given those of its inputs."""
+    low, high = lows[0], highs[0]
+    if isinstance(op, LayerNorm):  # |x - mean| / std is at most sqrt(n - 1)
+        reach = math.sqrt(len(low) - 1) * np.abs(op.gamma)
+        return op.beta - reach, op.beta + reach
+    if isinstance(op, Ternary):
+        return -np.ones_like(low), np.ones_like(high)
+    if isinstance(op, Gelu):
+        return np.where(low < 0, _GELU_LEAST, 0.0), np.maximum(high, 0)
+    if isinstance(op, Rescale):
+        return low, high
+    if isinstance(op, Relu):
+        return np.maximum(low, 0), np.maximum(high, 0)
+    if isinstance(op, Glu):
+        (low, from_), (high, to) = np.split(low, 2), np.split(high, 2)
+        return _corners(low, high, sigmoid(from_), sigmoid(to))
+    return _corners(low, high, lows[1], highs[1])
+
+
+def _corners(a: Any, b: Any, c: Any, d: Any) -> tuple[Array, Array]:
+    """Return the least and greatest product of numbers in [a, b] and [c, d]."""
+    ends = np.stack([a * c, a * d, b * c, b * d])
+    return ends.min(axis=0), ends.max(axis=0)

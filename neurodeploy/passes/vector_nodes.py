@@ -1,0 +1,108 @@
+"""Lower one vector operation: the edges of its operands, and the constants of `vectors.py`.
+
+An operand is a Linear of its own (whose rows have a unit each, and whose bias is added), or a node
+as it is. An Affine in between costs nothing: the operand is scaled anyway. A GLU reads one Linear,
+whose upper and lower rows become its two operands.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.graph.ir import Affine, Array, Glu, Graph, Linear, VectorOp
+from neurodeploy.passes.units import Units
+from neurodeploy.passes.vectors import Operand, build, scaling
+from neurodeploy.program import ir
+
+
+@dataclass(frozen=True, eq=False)
+class VectorLowering:
+    """What lowering needs: dense(name, unit) gives the edges of a Linear in a unit per row."""
+
+    graph: Graph
+    units: Units
+    dense: Callable[[str, Array], tuple[ir.Edge, ...]]
+    margin: float  #: a format holds this many times what calibration saw
+    message_bits: int
+
+    def node(self, name: str) -> ir.Vector:
+        """Return the program's node for the vector operation `name`."""
+        op = self.graph[name].op
+        assert isinstance(op, VectorOp)
+        halves = 2 if isinstance(op, Glu) else 1
+        found = [self._operand(source) for source in self.graph[name].inputs]
+        operands = [half for _, operand in found for half in _split(operand, halves)]
+        edges = [part for ends, _ in found for part in _halved(ends, halves)]
+        unit = self.units.of(name)
+        made = build(op, tuple(operands), unit)
+        out_gain, out_shift = scaling(made.unit / unit)
+        formats: dict[str, Any] = {
+            key: np.array([getattr(form, key) for form in made.formats], np.int64)
+            for key in ("gain", "shift", "offset", "limit")
+        }
+        low, high = self._ends(name, unit)
+        return ir.Vector(
+            name=name,
+            width=len(unit),
+            edges=tuple(edge for ends in edges for edge in ends),
+            operands=tuple(k for k, ends in enumerate(edges) for _ in ends),
+            kind=made.kind,
+            **formats,
+            params=made.params,
+            out_gain=out_gain,
+            out_shift=out_shift,
+            low=low,
+            high=high,
+            unit=unit,
+        )
+
+    def _operand(self, name: str) -> tuple[tuple[ir.Edge, ...], Operand]:
+        """Return the edges that bring node `name` to a vector operation, and what they bring."""
+        op, source = self.graph[name].op, name
+        gain, bias = np.ones(self.graph.widths[name]), np.zeros(self.graph.widths[name])
+        if isinstance(op, Affine):
+            gain, bias, source = op.gain, op.bias, self.graph[name].inputs[0]
+        linear = self.graph[source].op
+        edges: tuple[ir.Edge, ...]
+        if self.units.private(source) and isinstance(linear, Linear):
+            unit, bias = self.units.rows(source), bias + gain * linear.bias
+            edges = self.dense(source, unit)
+        else:
+            unit = self.units.of(source)
+            edges = (ir.Tap(source=source, sign=np.ones(len(unit), np.int64)),)
+        seen = self.units.seen(name)
+        reach = self.margin * max(np.abs(seen.low).max(), np.abs(seen.high).max())
+        return edges, Operand(unit * gain, bias, float(reach))
+
+    def _ends(self, name: str, unit: Array) -> tuple[int, int]:
+        """Return the least and greatest integer that a vector operation sends."""
+        if not self.units.summed(name):
+            return self.units.sent(name)[:2]
+        seen = self.units.seen(name)
+        top = self.margin * np.maximum(np.abs(seen.low), np.abs(seen.high)) / unit
+        high = min(math.ceil(float(top.max())), 2 ** (self.message_bits - 1) - 1)
+        return -high, high
+
+
+def _split(operand: Operand, parts: int) -> list[Operand]:
+    """Return the operands that the parts of the channels are."""
+    units, biases = np.split(operand.unit, parts), np.split(operand.bias, parts)
+    pairs = zip(units, biases, strict=True)
+    return [Operand(unit, bias, operand.reach) for unit, bias in pairs]
+
+
+def _halved(edges: tuple[ir.Edge, ...], parts: int) -> list[tuple[ir.Edge, ...]]:
+    """Return the edges into each part of the channels."""
+    if parts == 1:
+        return [edges]
+    rows: list[list[ir.Edge]] = [[] for _ in range(parts)]
+    for edge in edges:
+        assert isinstance(edge, ir.Dense)
+        for row, weight in zip(rows, np.split(edge.weight, parts), strict=True):
+            row.append(replace(edge, weight=weight))
+    return [tuple(row) for row in rows]

@@ -1,0 +1,78 @@
+"""Random networks of vector operations: every kind, between Linears, streams and neurons."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from neurodeploy.graph.ir import (
+    Add,
+    Affine,
+    Gelu,
+    Glu,
+    Graph,
+    Input,
+    LayerNorm,
+    Node,
+    Product,
+    Reduce,
+    Relu,
+    Ternary,
+)
+from neurodeploy.graph.rules import check
+from support.networks import linear, neurons
+
+KINDS = ("layernorm", "gelu", "gelu_tanh", "relu", "glu", "product", "ternary", "ternary_step")
+
+
+def layernorm(rng, width):
+    gamma = rng.uniform(0.5, 2, width) * rng.choice([-1, 1], width)
+    return LayerNorm(gamma, rng.normal(size=width) * 0.5, 1e-5)
+
+
+def _op(rng, kind, width):
+    return {
+        "layernorm": lambda: layernorm(rng, width),
+        "gelu": lambda: Gelu("erf"),
+        "gelu_tanh": lambda: Gelu("tanh"),
+        "relu": Relu,
+        "glu": Glu,
+        "product": Product,
+        "ternary": lambda: Ternary(per_step=False, level=0.4),
+        "ternary_step": lambda: Ternary(per_step=True, level=0.15),
+    }[kind]()
+
+
+def network(rng, kinds, *, width=5, inputs=3, residual=False, readout="mean", spiking=False):
+    """Return input, Linear, kind, Linear, kind, ..., Linear, readout.
+
+    `residual` adds the stream in front of each kind (with as many channels) to what it sends.
+    Every second kind reads what is there without a Linear of its own.
+    """
+    nodes = [Node("input", Input(inputs, spiking=spiking))]
+
+    def add(name, op, *sources):
+        nodes.append(Node(name, op, sources))
+        return name
+
+    last = add("encoder", linear(rng, width, inputs), "input")
+    for i, kind in enumerate(kinds):
+        source = last
+        if kind == "glu":
+            source = add(f"{i}.linear", linear(rng, 2 * width, width), last)
+        elif i % 2 == 0:
+            source = add(f"{i}.linear", linear(rng, width, width), last)
+        sources = [source]
+        if kind == "product":
+            sources.append(add(f"{i}.gate", linear(rng, width, width), last))
+        y = add(f"{i}.{kind}", _op(rng, kind, width), *sources)
+        last = add(f"{i}.add", Add(), last, y) if residual else y
+    if rng.random() < 0.3:
+        gain = rng.uniform(0.5, 2, width) * rng.choice([-1, 1], width)
+        last = add("scale", Affine(gain, rng.normal(size=width) * 0.1), last)
+    if rng.random() < 0.5:
+        last = add("neurons", neurons(rng, str(rng.choice(["lif", "li"])), width), last)
+    last = add("head", linear(rng, 2, width), last) if rng.random() < 0.7 else last
+    if readout != "steps":
+        wide = 2 if last == "head" else width
+        last = add("readout", Reduce(readout, np.zeros(wide)), last)
+    return check(Graph(tuple(nodes), last))
