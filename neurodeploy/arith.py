@@ -1,7 +1,9 @@
 """The readings of a neuron's `step`.
 
 A neuron is written once, as a straight-line function over an `Arith`. `+` and `-` are Python's
-own; every other word of the vocabulary is a method here. What a step *is* depends on who reads it:
+own; every other word of the vocabulary is a method here. A model may keep several *modes* per
+channel: its modal states and coefficients have a first axis of modes, and so has what is computed
+from them, until `total` sums over it. What a step *is* depends on who reads it:
 
     Real     float64 numpy: what the equation means
     Fixed    chip integers, bit for bit: the definition of the integer program
@@ -15,6 +17,7 @@ The trainable reading, `Surrogate`, lives beside the torch modules that need it
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any, Protocol
 
 import numpy as np
@@ -41,9 +44,17 @@ class Arith(Protocol):
     def read(self, table: Any) -> Any:
         """Return this step's row of a table: who runs the step hands it that row."""
 
+    def total(self, value: Any) -> Any:
+        """Sum a modal value over the modes, first to last."""
+
 
 def _fires(value: Any, threshold: Any, compare: str) -> Any:
     return value >= threshold if compare == ">=" else value > threshold
+
+
+def _total(value: Any) -> Any:
+    """Sum over the first axis in order; numpy's own sum may choose another order."""
+    return reduce(lambda so_far, mode: so_far + mode, value)
 
 
 @dataclass(frozen=True)
@@ -69,6 +80,10 @@ class Real:
     def read(self, table: Any) -> Any:
         """Return the row."""
         return table
+
+    def total(self, value: Any) -> Any:
+        """Sum over the modes."""
+        return _total(value)
 
 
 @dataclass(frozen=True)
@@ -118,6 +133,10 @@ class Fixed:
         """Return the row."""
         return table
 
+    def total(self, value: Any) -> Any:
+        """Sum over the modes; int64 in flight, as every sum."""
+        return _total(value)
+
     def shift(self, value: Any, bits: Any) -> Any:
         """Bring an integer current to a state's scale: `value * 2**bits`, rounded if negative."""
         left, right = np.maximum(bits, 0), np.maximum(-np.asarray(bits, np.int64), 0)
@@ -136,30 +155,40 @@ COUNTED = ("mul", "add", "cmp", "select", "write", "read")
 
 @dataclass
 class Count:
-    """Cost reading: run a step on `Tick`s and read off what one update costs."""
+    """Cost reading: run a step on `Tick`s and read off what one update costs.
 
+    What is done once per mode counts `modes` times; a total is one addition less.
+    """
+
+    modes: int = 1
     ops: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTED, 0))
 
-    def tick(self, op: str) -> Tick:
-        """Record one operation."""
-        self.ops[op] += 1
-        return Tick(self)
+    def tick(self, op: str, *args: Any) -> Tick:
+        """Record one operation on `args`."""
+        modal = any(isinstance(arg, Tick) and arg.modal for arg in args)
+        self.ops[op] += self.modes if modal else 1
+        return Tick(self, modal)
 
-    def mul(self, coef: Any, value: Any) -> Any:  # noqa: ARG002
+    def mul(self, coef: Any, value: Any) -> Any:
         """Count a multiply."""
-        return self.tick("mul")
+        return self.tick("mul", coef, value)
 
-    def write(self, value: Any) -> Any:  # noqa: ARG002
+    def write(self, value: Any) -> Any:
         """Count a register write; saturation is part of it."""
-        return self.tick("write")
+        return self.tick("write", value)
 
     def spike(self, value: Any, threshold: Any, compare: str) -> Any:  # noqa: ARG002
         """Count a compare."""
-        return self.tick("cmp")
+        return self.tick("cmp", value, threshold)
 
-    def select(self, condition: Any, yes: Any, no: Any) -> Any:  # noqa: ARG002
+    def select(self, condition: Any, yes: Any, no: Any) -> Any:
         """Count a choice."""
-        return self.tick("select")
+        return self.tick("select", condition, yes, no)
+
+    def total(self, value: Any) -> Any:  # noqa: ARG002
+        """Count the additions."""
+        self.ops["add"] += self.modes - 1
+        return Tick(self)
 
     def read(self, table: Any) -> Any:  # noqa: ARG002
         """Count a table read."""
@@ -168,23 +197,28 @@ class Count:
 
 @dataclass(frozen=True)
 class Tick:
-    """A value that only knows how to be counted."""
+    """A value that only knows how to be counted, and whether it has modes."""
 
     count: Count
+    modal: bool = False
 
     def __add__(self, other: object) -> Tick:
-        return self.count.tick("add")
+        return self.count.tick("add", self, other)
 
     __sub__ = __radd__ = __rsub__ = __add__
 
 
 @dataclass(frozen=True)
 class Instr:
-    """One instruction of a traced step: `out = op(*args)`; arguments are names or literals."""
+    """One instruction of a traced step: `out = op(*args)`; arguments are names or literals.
+
+    `modal`: done once per mode. A `total` is not, though what it sums is.
+    """
 
     out: str
     op: str
     args: tuple[str, ...]
+    modal: bool = False
 
 
 @dataclass
@@ -197,8 +231,9 @@ class Trace:
         """Record one instruction and return its result."""
         names = tuple(arg.name if isinstance(arg, Sym) else repr(arg) for arg in args)
         out = f"t{len(self.instrs)}"
-        self.instrs.append(Instr(out, op, names))
-        return Sym(self, out)
+        modal = op != "total" and any(isinstance(arg, Sym) and arg.modal for arg in args)
+        self.instrs.append(Instr(out, op, names, modal))
+        return Sym(self, out, modal)
 
     def mul(self, coef: Any, value: Any) -> Sym:
         """Record a multiply."""
@@ -220,13 +255,18 @@ class Trace:
         """Record a table read."""
         return self.emit("read", table)
 
+    def total(self, value: Any) -> Sym:
+        """Record a sum over the modes."""
+        return self.emit("total", value)
+
 
 @dataclass(frozen=True)
 class Sym:
-    """A value that only knows its name."""
+    """A value that only knows its name, and whether it has modes."""
 
     trace: Trace
     name: str
+    modal: bool = False
 
     def __add__(self, other: Any) -> Sym:
         return self.trace.emit("add", self, other)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from neurodeploy.program.ir import Program
 
 PASSES = (
+    "drop-surrogate",
     "fold-batchnorm",
     "fold-dynamics",
     "fold-amplitude",

@@ -9,6 +9,7 @@ Everything it does not know is reported at once, each with its path.
 from __future__ import annotations
 
 import operator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from neurodeploy.graph.ir import (
     Op,
     Product,
     Reduce,
+    Surrogate,
     vector,
 )
 from neurodeploy.graph.record import from_record, to_record
@@ -41,7 +43,8 @@ from neurodeploy.nn.checkpoint import load_with_example, read_content, write_con
 from neurodeploy.nn.neurons import Neuron
 
 _LEAVES = (
-    *(nn.BatchNorm, nn.Readout, nn.Scale, Neuron, torch.nn.Linear, torch.nn.Dropout),
+    *(nn.BatchNorm, nn.Readout, nn.Scale, nn.Threshold, Neuron),
+    *(torch.nn.Linear, torch.nn.Dropout),
     *torch_vectors.LEAVES,
 )
 _REFUSED = "refused"
@@ -235,6 +238,8 @@ def _module_op(module: torch.nn.Module, width: int, kind: torch.dtype) -> Op | N
     if isinstance(module, torch.nn.Linear):
         bias = np.zeros(module.out_features) if module.bias is None else _array(module.bias)
         return Linear(_array(module.weight), bias)
+    if isinstance(module, nn.Threshold):
+        return Affine(_array(module.gain().to(kind)), np.zeros(width))
     if isinstance(module, nn.Scale):
         return Affine(vector(_rounded(module.gain, kind), width), np.zeros(width))
     if isinstance(module, nn.Readout):
@@ -260,9 +265,11 @@ def _neurons(module: Neuron, kind: torch.dtype) -> Neurons:
 
     def exact(value: Any) -> Any:
         array = _array(torch.as_tensor(value).to(kind))
-        return array if array.ndim == 2 else vector(array, width)  # a table has a row per step
+        return array if array.ndim == 2 else vector(array, width)  # rows of a table, or modes
 
-    return Neurons(
+    sdn = module.sdn if isinstance(module, nn.SurrogateLIF) else None
+    made = Neurons if sdn is None else partial(Surrogate, network=_network(sdn))
+    return made(
         spec=module.spec.name,
         options=dict(module.options),
         params={name: exact(value) for name, value in module.params()._asdict().items()},
@@ -272,6 +279,19 @@ def _neurons(module: Neuron, kind: torch.dtype) -> Neurons:
         reverse=module.reverse,
         recurrent=None if heard is None else _array(heard.weight),
     )
+
+
+def _network(sdn: nn.SDN) -> dict[str, Any]:
+    """Return the arrays of a surrogate dynamic network, as `graph.surrogate` reads them."""
+    arrays = {name: _array(value) for name, value in sdn.named_parameters()}
+    return {
+        "taps": arrays["conv.weight"][:, 0],
+        "taps_bias": arrays["conv.bias"],
+        "mix": arrays["mix.weight"][:, :, 0],
+        "mix_bias": arrays["mix.bias"],
+        "out": arrays["out.weight"][0, :, 0],
+        "out_bias": arrays["out.bias"],
+    }
 
 
 Found = tuple[Op | None, list[fx.Node]] | None

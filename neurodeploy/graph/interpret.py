@@ -27,10 +27,13 @@ from neurodeploy.graph.ir import (
     Node,
     Population,
     Reduce,
+    Surrogate,
     VectorOp,
 )
+from neurodeploy.graph.surrogate import predicted
 from neurodeploy.graph.vectors import values_of
 from neurodeploy.kernels import packed, real_kernel, share
+from neurodeploy.neurons.spec import over_batch
 
 
 @overload
@@ -113,6 +116,10 @@ def _evaluate(
     node: Node, inputs: Sequence[Array], *, probe: bool, compiled: bool
 ) -> tuple[Array, Array | None, Array | None]:
     op = node.op
+    if isinstance(op, Surrogate):
+        drive = inputs[0] * op.gain + op.bias
+        membrane = predicted(op.network, drive) + drive
+        return np.where(membrane >= 1.0, op.amplitude, 0.0), membrane, None
     if isinstance(op, Neurons | Population):
         return _neurons(op, inputs[0], probe=probe, compiled=compiled)
     if isinstance(op, VectorOp):
@@ -143,7 +150,8 @@ def _neurons(
     spec, width = op.model, x.shape[2]
     drive = x * (op.gain if isinstance(op, Neurons) else op.sign) + op.bias
     coefs = spec.arranged(op.folded, width)
-    state = np.zeros((len(spec.state._fields), x.shape[1], width))
+    rows = spec.rows(spec.state._fields, spec.modes(coefs._asdict()))
+    state = np.zeros((rows, x.shape[1], width))
     reach = np.zeros(x.shape[1:] if probe else (0, 0))
     out, membrane = np.empty_like(drive), np.empty_like(drive if probe else drive[:0])
     if compiled:
@@ -170,7 +178,9 @@ def _loop(op: Neurons | Population) -> tuple[Any, ...]:
 
 def _by_step(op: Neurons | Population, drive: Array, coefs: Any, state: Array, out: Array) -> None:
     spec, o = op.model, Real()
-    z, steps, sent = spec.state(*state), range(len(drive)), np.zeros_like(drive[0])
+    z = spec.parts(spec.state, state, spec.modes(coefs._asdict()))
+    coefs = over_batch(spec, coefs)
+    steps, sent = range(len(drive)), np.zeros_like(drive[0])
     for i, t in enumerate(reversed(steps) if op.reverse else steps):
         x = drive[t]
         if op.recurrent is not None:

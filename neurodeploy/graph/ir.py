@@ -99,7 +99,7 @@ class Neurons(Op):
 
     spec: str
     options: Mapping[str, Any]
-    params: Mapping[str, Array]  #: each [width], tables [T, width]
+    params: Mapping[str, Array]  #: each [width], tables [T, width], with modes [modes, width]
     gain: Array
     bias: Array
     amplitude: float = 1.0
@@ -123,6 +123,28 @@ class Neurons(Op):
         return self.model.longest(coefs._asdict(), self.options)
 
 
+#: The arrays of a surrogate dynamic network, `graph.surrogate`.
+NETWORK = {
+    "taps": (8, 8),
+    "taps_bias": (8,),
+    "mix": (8, 8),
+    "mix_bias": (8,),
+    "out": (8,),
+    "out_bias": (1,),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Surrogate(Neurons):
+    """Neurons whose spikes a network computes, all steps at once, as in training.
+
+    The neurons are those it was trained to stand for, with threshold 1. `drop-surrogate` makes
+    plain Neurons of it before anything else is done.
+    """
+
+    network: Mapping[str, Array] = field(default_factory=dict)  #: of the shapes in NETWORK
+
+
 @dataclass(frozen=True, eq=False)
 class Population(Op):
     """Neurons after folding: driven by `sign * x + bias`, on the scale of x.
@@ -133,7 +155,7 @@ class Population(Op):
 
     spec: str
     options: Mapping[str, Any]
-    coefs: Mapping[str, Array]  #: each [width], tables [T, width]
+    coefs: Mapping[str, Array]  #: each [width], tables [T, width], with modes [modes, width]
     sign: Array  #: -1, 0 or 1
     bias: Array
     unit: Array

@@ -38,6 +38,7 @@ from neurodeploy.graph.ir import (
     Reduce,
     Relu,
     Rescale,
+    Surrogate,
     Ternary,
 )
 from neurodeploy.neurons import SPECS
@@ -47,7 +48,7 @@ FORMAT, VERSION = "neurodeploy.graph", 1
 OPS: dict[str, type[Op]] = {
     op.__name__: op
     for op in (
-        *(Input, Linear, Affine, BatchNorm, Neurons, Population, Add, Concat, Reduce),
+        *(Input, Linear, Affine, BatchNorm, Neurons, Surrogate, Population, Add, Concat, Reduce),
         *(LayerNorm, Gelu, Relu, Rescale, Glu, Product, Ternary),
     )
 }
@@ -217,7 +218,7 @@ class _Reader:
 
     def _model(self, op: str, values: Mapping[str, Any], name: str) -> None:
         """Check the neuron model, its options and the names of its coefficients."""
-        if op not in ("Neurons", "Population"):
+        if op not in ("Neurons", "Surrogate", "Population"):
             return
         spec = SPECS.get(values["spec"])
         if spec is None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from neurodeploy.errors import InputError, NeurodeployError, together
 from neurodeploy.graph.ir import (
+    NETWORK,
     Add,
     Affine,
     BatchNorm,
@@ -25,6 +26,7 @@ from neurodeploy.graph.ir import (
     Population,
     Product,
     Reduce,
+    Surrogate,
     Ternary,
 )
 from neurodeploy.neurons import SPECS
@@ -116,8 +118,13 @@ def _node(graph: Graph, node: Node) -> Iterator[NeurodeployError]:
 
 def _shape(op: Op, key: str, value: Any, widths: list[int]) -> tuple[int, ...]:
     """Return the shape of an array of a channelwise operation; a table has any number of rows."""
+    if isinstance(op, Surrogate) and key in NETWORK:
+        return NETWORK[key]
     if isinstance(op, Neurons | Population) and key in op.model.tables:
         return (*value.shape[:1], widths[0])
+    if isinstance(op, Neurons | Population) and key in op.model.modal:
+        values = op.params if isinstance(op, Neurons) else op.coefs
+        return max(op.model.modes(values), 1), widths[0]
     return (widths[0], widths[0]) if key == "recurrent" else (widths[0],)
 
 
@@ -154,6 +161,8 @@ def _model(op: Op, where: str) -> Iterator[NeurodeployError]:
 
 
 def _parameters(op: Neurons, where: str) -> Iterator[NeurodeployError]:
+    if isinstance(op, Surrogate) and set(op.network) != set(NETWORK):
+        yield InputError("E107", f"a surrogate network has {tuple(NETWORK)}", where=where)
     if set(op.params) != set(op.model.params._fields):
         yield InputError("E107", f"{op.spec} has parameters {op.model.params._fields}", where=where)
         return

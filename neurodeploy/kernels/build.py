@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.arith import Fixed
+from neurodeploy.kernels import modal
 from neurodeploy.kernels.cache import load
 from neurodeploy.kernels.recurrent import NONE, REALS, SPIKES
 from neurodeploy.kernels.source import drop, fixed_lines, real_lines
@@ -46,11 +47,14 @@ def _rows(prefix: str, names: tuple[str, ...], source: str, index: str = "") -> 
 
 
 def packed(step: Traced, coefs: Mapping[str, Any], steps: int, dtype: Any) -> tuple[Any, Any]:
-    """Return k [coefs, N] and tables [tables, steps, N] as a kernel wants arranged `coefs`."""
-    rows = [np.asarray(coefs[name], dtype) for name in step.coefs]
+    """Return k [rows, N] and tables [tables, steps, N] as a kernel wants arranged `coefs`.
+
+    A coefficient has one row, one with modes as many as there are.
+    """
+    rows = [np.atleast_2d(np.asarray(coefs[name], dtype)) for name in step.coefs]
     tables = [np.asarray(coefs[name][:steps], dtype) for name in step.tables]
-    width = len(rows[0])
-    return np.stack(rows), np.stack(tables) if tables else np.zeros((0, 0, width), dtype)
+    width = rows[0].shape[1]
+    return np.vstack(rows), np.stack(tables) if tables else np.zeros((0, 0, width), dtype)
 
 
 def _reads(step: Traced) -> list[str]:
@@ -66,13 +70,17 @@ def _writes(step: Traced) -> list[str]:
 def fixed_kernel(name: str, options: Options, fixed: Fixed, *, recurrent: bool = False) -> Kernel:
     """Return `run(current, k, tables, left, right, bias, z, out, overflows, reverse, first, last)`.
 
-    current int32 [B, T, N]; k int64 [coefs, N]; tables int64 [tables, T, N]; left, right (shifts
-    to the state's scale) and bias int64 [N]; z int64 [states, B, N], updated; out [B, T, N],
-    written; overflows int64 [B], added to; reverse: run from the last step to the first.
-    `recurrent`, for neurons that spike: arguments (weight, exponent, events) stand in front; weight
-    int [senders, N], whose sums << exponent the current gains; events int64 [B], added to.
+    current int32 [B, T, N]; k int64 [coefs, N] (with modes a row for each, as of z); tables int64
+    [tables, T, N]; left, right (shifts to the state's scale) and bias int64 [N]; z int64
+    [states, B, N], updated; out [B, T, N], written; overflows int64 [B], added to; reverse: run
+    from the last step to the first. `recurrent`, for neurons that spike: arguments (weight,
+    exponent, events) stand in front; weight int [senders, N], whose sums << exponent the current
+    gains; events int64 [B], added to.
     """
     step, loop = _traced(name, options), SPIKES if recurrent else NONE
+    if step.modal:
+        source = modal.fixed_source(step, fixed, loop)
+        return _compiled(f"{_HEAD}\nONE = np.int64(1)\n\n\n{_JIT}\n{source}")
     return _compiled(
         f"""{_HEAD}
 ONE = np.int64(1)
@@ -98,7 +106,7 @@ def run({loop.args}current, k, tables, left, right, bias, z, out, overflows, rev
                 wide = (np.int64(row[n]){loop.fed}) << left[n]
                 x = {drop("wide", fixed, "right[n]")} + bias[n]
 {_lines(_reads(step), 4)}
-{_lines(fixed_lines(step, fixed), 4)}
+{_lines(fixed_lines(step.instrs, fixed), 4)}
 {_lines(_writes(step), 4)}
                 spikes[n] = {step.out}
                 total += over
@@ -118,10 +126,12 @@ def real_kernel(
     [states, B, N], updated; out float64 [T, B, N], written; margins likewise, written with
     `probe`: what is compared to decide on the spike that is sent, or the output of a neuron that
     does not spike; reach float64 [B, N], raised with `probe` to the greatest magnitude of these and
-    of the registers. `recurrent`: arguments (weight, amplitude) stand in front; x gains weight
-    [senders, N], times amplitude and output.
+    of the registers (with modes: of the registers that have modes). `recurrent`: arguments (weight,
+    amplitude) stand in front; x gains weight [senders, N], times amplitude and output.
     """
     step, loop = _traced(name, options), REALS if recurrent else NONE
+    if step.modal:
+        return _compiled(f"{_HEAD}\n\n{_JIT}\n{modal.real_source(step, loop, probe=probe)}")
     compared = [i.args[0] for i in step.instrs if i.out == step.out and i.op in ("ge", "gt")]
     compared = compared or [step.out]
     held = dict.fromkeys((compared[0], *(i.out for i in step.instrs if i.op == "write")))
@@ -147,7 +157,7 @@ def run({loop.args}inputs, k, tables, z, out, margins, reach, reverse, first, la
             for n in range(width):
                 x = row[n]{loop.fed}
 {_lines(_reads(step), 4)}
-{_lines(real_lines(step), 4)}
+{_lines(real_lines(step.instrs), 4)}
 {_lines(_writes(step), 4)}
                 spikes[n] = {step.out}
 {_lines(note, 4)}

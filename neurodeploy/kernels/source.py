@@ -7,6 +7,7 @@ reorder), and the reverse-mode adjoint for training.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from neurodeploy.arith import Fixed, Instr
@@ -16,9 +17,9 @@ _BINARY = {"add": "+", "sub": "-"}
 _COMPARE = {"ge": ">=", "gt": ">"}
 
 
-def real_lines(step: Traced) -> list[str]:
+def real_lines(instrs: Sequence[Instr]) -> list[str]:
     """Return the float body: one assignment per instruction."""
-    return [f"{i.out} = {_real(i)}" for i in step.instrs]
+    return [f"{i.out} = {_real(i)}" for i in instrs]
 
 
 def _real(i: Instr) -> str:
@@ -36,10 +37,10 @@ def _real(i: Instr) -> str:
     raise KeyError(i.op)
 
 
-def fixed_lines(step: Traced, fixed: Fixed) -> list[str]:
+def fixed_lines(instrs: Sequence[Instr], fixed: Fixed) -> list[str]:
     """Return the integer body; `over` counts register writes that did not fit."""
     lines: list[str] = []
-    for i in step.instrs:
+    for i in instrs:
         if i.op == "mul":
             lines += [f"{i.out} = {drop(f'({i.args[0]} * {i.args[1]})', fixed, fixed.coef_frac)}"]
         elif i.op == "write":
@@ -93,52 +94,65 @@ def adjoint_lines(step: Traced) -> Adjoint:
     the unfolded one. Selects pass the gradient to the value chosen, and, through the spike, to
     the condition: nothing is detached.
     """
-    grads: dict[str, list[str]] = {}
-
-    def flow(name: str, term: str) -> None:
-        if name.startswith(("t", "k_", "z_", "x")):
-            grads.setdefault(name, []).append(term)
-
-    flow(step.out, "g_out")
+    flows = Flows()
+    flows.add(step.out, "g_out")
     for field, name in zip(step.states, step.next_states, strict=True):
-        flow(name, f"n_{field}")
+        flows.add(name, f"n_{field}")
+    lines = reverse_lines(step.instrs, flows)
+    return Adjoint(
+        lines=tuple(lines),
+        coefs=tuple(flows.sum(f"k_{name}") for name in (*step.coefs, "unit")),
+        tables=tuple(flows.sum(f"k_{name}") for name in step.tables),
+        states=tuple(flows.sum(f"z_{name}") for name in step.states),
+        x=flows.sum("x"),
+    )
+
+
+class Flows:
+    """The terms that flow back into each value, as expressions."""
+
+    def __init__(self) -> None:
+        self.terms: dict[str, list[str]] = {}
+
+    def add(self, name: str, term: str) -> None:
+        """Let `term` flow into a value; literals receive nothing."""
+        if name.startswith(("t", "k_", "z_", "x")):
+            self.terms.setdefault(name, []).append(term)
+
+    def sum(self, name: str) -> str:
+        """Return all that flows into a value."""
+        return " + ".join(self.terms.get(name, ["ZERO"]))
+
+
+def reverse_lines(instrs: Sequence[Instr], flows: Flows) -> list[str]:
+    """Run back through some instructions: take what flows into their results, add to arguments."""
     lines: list[str] = []
-    for i in reversed(step.instrs):
-        terms = grads.pop(i.out, None)
+    for i in reversed(instrs):
+        terms = flows.terms.pop(i.out, None)
         if terms is None:
             continue
         g = f"g_{i.out}"
         lines.append(f"{g} = {' + '.join(terms)}")
         a = i.args
         if i.op in _BINARY:
-            flow(a[0], g)
-            flow(a[1], g if i.op == "add" else f"-{g}")
+            flows.add(a[0], g)
+            flows.add(a[1], g if i.op == "add" else f"-{g}")
         elif i.op == "mul":
-            flow(a[0], f"{g} * {a[1]}")
-            flow(a[1], f"{g} * {a[0]}")
+            flows.add(a[0], f"{g} * {a[1]}")
+            flows.add(a[1], f"{g} * {a[0]}")
         elif i.op in ("write", "read"):
-            flow(a[0], g)
+            flows.add(a[0], g)
         elif i.op in _COMPARE:
             gap, slope = f"m_{i.out}", f"d_{i.out}"
             lines.append(f"{gap} = {a[0]} - {a[1]}")
             lines.append(f"{slope} = {g} * slope_at(k_unit * {gap}, a)")
-            flow(a[0], f"{slope} * k_unit")
-            flow(a[1], f"-{slope} * k_unit")
-            flow("k_unit", f"{slope} * {gap}")
+            flows.add(a[0], f"{slope} * k_unit")
+            flows.add(a[1], f"-{slope} * k_unit")
+            flows.add("k_unit", f"{slope} * {gap}")
         elif i.op == "select":
-            flow(a[0], f"{g} * ({a[1]} - {a[2]})")
-            flow(a[1], f"({g} if {a[0]} else ZERO)")
-            flow(a[2], f"(ZERO if {a[0]} else {g})")
+            flows.add(a[0], f"{g} * ({a[1]} - {a[2]})")
+            flows.add(a[1], f"({g} if {a[0]} else ZERO)")
+            flows.add(a[2], f"(ZERO if {a[0]} else {g})")
         else:
             raise KeyError(i.op)
-
-    def total(name: str) -> str:
-        return " + ".join(grads.get(name, ["ZERO"]))
-
-    return Adjoint(
-        lines=tuple(lines),
-        coefs=tuple(total(f"k_{name}") for name in (*step.coefs, "unit")),
-        tables=tuple(total(f"k_{name}") for name in step.tables),
-        states=tuple(total(f"z_{name}") for name in step.states),
-        x=total("x"),
-    )
+    return lines

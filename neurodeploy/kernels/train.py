@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
+from neurodeploy.kernels import modal_train
 from neurodeploy.kernels.cache import load
 from neurodeploy.kernels.recurrent import ANSWERED, HEARD, Loop
 from neurodeploy.kernels.source import adjoint_lines, real_lines
@@ -57,12 +58,13 @@ def train_kernels(
     final state, turned into that of the initial one; g_inputs [T, L] and g_tables [tables, T, L]
     (each lane's part), written; g_k, like k, added to.
 
-    The rows of k, z, saved, g_z and g_k may be longer than L, as `pitch` advises.
+    The rows of k, z, saved, g_z and g_k may be longer than L, as `pitch` advises. With modes, rows
+    are those of `build.packed`, each value mode after mode.
 
-    `recurrent`: `first` and `last` are samples, of N lanes each. In front of the arguments of
-    `forward` stand (weight [senders, N], offset [N], drive [T, L], written): what the step was
-    driven by, and what `backward` takes as its inputs; in front of those of `backward`, weight
-    [receivers, N].
+    `recurrent`, not with modes: `first` and `last` are samples, of N lanes each. In front of the
+    arguments of `forward` stand (weight [senders, N], offset [N], drive [T, L], written): what the
+    step was driven by, and what `backward` takes as its inputs; in front of those of `backward`,
+    weight [receivers, N].
     """
     step = SPECS[name].traced(dict(options))
     module = load(
@@ -103,7 +105,7 @@ def spread(row, lane, out, size):
 def _body(step: Traced) -> list[str]:
     """Return the lines of one step of lane n: constants and states in, next values out."""
     lines = [f"k_{n} = K_{n}[n]" for n in (*step.coefs, *EXTRA, *step.tables)]
-    return [*lines, *(f"z_{n} = Z_{n}[n]" for n in step.states), *real_lines(step)]
+    return [*lines, *(f"z_{n} = Z_{n}[n]" for n in step.states), *real_lines(step.instrs)]
 
 
 def _room(step: Traced) -> list[str]:
@@ -119,6 +121,8 @@ def _row(step: Traced, index: str) -> list[str]:
 
 def _forward(step: Traced, loop: Loop) -> str:
     """Return the source of the forward kernel."""
+    if step.modal:
+        return modal_train.forward(step, EXTRA, STRIDE)
     coefs, states = (*step.coefs, *EXTRA), step.states
     return f"""def forward({loop.args}inputs, k, tables, z, out, saved, reverse, first, last):
     steps = inputs.shape[0]
@@ -148,6 +152,8 @@ def _forward(step: Traced, loop: Loop) -> str:
 
 def _backward(step: Traced, loop: Loop) -> str:
     """Return the source of the backward kernel: steps forward from a kept state, then back."""
+    if step.modal:
+        return modal_train.backward(step, EXTRA, STRIDE)
     back, coefs, states = adjoint_lines(step), (*step.coefs, *EXTRA), step.states
     after = list(zip(states, step.next_states, strict=True))
     sums = zip(coefs, (*back.coefs, f"g_sent * kind({step.out})"), strict=True)

@@ -83,7 +83,7 @@ def _body(step: Traced, fixed: Fixed) -> list[str]:
     lines = ["over = np.int64(0)"]
     lines += [f"i_k_{n} = K_{n}[n]" for n in step.coefs]
     lines += [f"i_z_{n} = Z_{n}[n]" for n in step.states]
-    return [*lines, *fixed_lines(_renamed(step), fixed)]
+    return [*lines, *fixed_lines(_renamed(step).instrs, fixed)]
 
 
 def _as_floats(spec: NeuronSpec, step: Traced, fixed: Fixed) -> list[str]:

@@ -4,9 +4,10 @@ from neurodeploy.neurons.celif import CELIF
 from neurodeploy.neurons.li import LI
 from neurodeploy.neurons.lif import LIF
 from neurodeploy.neurons.prf import PRF
+from neurodeploy.neurons.s4d import S4D
 from neurodeploy.neurons.spatial import SPATIAL
 from neurodeploy.neurons.spec import Kind, NeuronSpec, Traced
 
-SPECS: dict[str, NeuronSpec] = {spec.name: spec for spec in (PRF, LIF, SPATIAL, LI, CELIF)}
+SPECS: dict[str, NeuronSpec] = {spec.name: spec for spec in (PRF, LIF, SPATIAL, LI, CELIF, S4D)}
 
 __all__ = ["SPECS", "Kind", "NeuronSpec", "Traced"]

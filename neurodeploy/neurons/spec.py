@@ -26,6 +26,12 @@ class Kind(Enum):
     UNIT = "unit"  #: dimensionless, |value| <= 1: `coef_frac` fractional bits, nearest
     THRESHOLD = "threshold"  #: compared with a state: state scale, rounded without changing it
     AMOUNT = "amount"  #: added to a state: state scale, nearest
+    OUTPUT = "output"  #: weight of a state in a graded output; its scale moves to the output's unit
+
+    @property
+    def dimensionless(self) -> bool:
+        """Whether it multiplies, rather than being on the scale of the state."""
+        return self in (Kind.UNIT, Kind.OUTPUT)
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,8 @@ class Traced:
     """A step as a straight-line program over names.
 
     Inputs are `x`, `k_<field>` for each coefficient and `z_<field>` for each state. `coefs` are
-    the coefficients that stay, `tables` those that change with the step, if this step reads them.
+    the coefficients that stay, `tables` those that change with the step, if this step reads them;
+    `modal` are the coefficients and states that have modes.
     """
 
     instrs: tuple[Instr, ...]
@@ -42,6 +49,7 @@ class Traced:
     states: tuple[str, ...]
     out: str
     next_states: tuple[str, ...]
+    modal: frozenset[str] = frozenset()
 
     @property
     def words(self) -> frozenset[str]:
@@ -59,10 +67,11 @@ class Traced:
 class NeuronSpec:
     """One neuron model, whole.
 
-    Parameters, coefficients and states are arrays [channels] or scalars. `check` returns what
-    is wrong with a set of parameters; `poles` returns the poles of the undriven linear update
-    (complex [channels], or None for a neuron without memory), by which rounding is judged;
-    `unit` returns the published membrane per unit of folded state.
+    Parameters, coefficients and states are arrays [channels] or scalars; those whose names are in
+    `modal` have a first axis of modes, [modes, channels]. `check` returns what is wrong with a set
+    of parameters; `poles` returns the poles of the undriven linear update (complex [channels] or
+    [poles, channels], or None for a neuron without memory), by which rounding is judged; `unit`
+    returns the published membrane per unit of folded state (of the output, with modes).
 
     `tables` names the coefficients, and the parameters of the same name, that have a row for each
     step, [T, channels]: a step gets them through `Arith.read`. Row t belongs to step t of the
@@ -85,6 +94,7 @@ class NeuronSpec:
     unit: Callable[[Any, Mapping[str, Any], Any], Any]
     spiking: bool = True
     tables: frozenset[str] = frozenset()
+    modal: frozenset[str] = frozenset()
 
     def options(self, **chosen: Any) -> dict[str, Any]:
         """Complete and check a choice of options; the first of `choices` is the default."""
@@ -102,8 +112,9 @@ class NeuronSpec:
     def traced(self, options: Mapping[str, Any]) -> Traced:
         """Read `step` as a straight-line program."""
         trace = Trace()
-        coefs = self.coefs(*(Sym(trace, f"k_{name}") for name in self.coefs._fields))
-        state = self.state(*(Sym(trace, f"z_{name}") for name in self.state._fields))
+        modal = self.modal
+        coefs = self.coefs(*(Sym(trace, f"k_{n}", n in modal) for n in self.coefs._fields))
+        state = self.state(*(Sym(trace, f"z_{n}", n in modal) for n in self.state._fields))
         out, after = self.step(trace, coefs, state, Sym(trace, "x"), options)
         read = {instr.args[0] for instr in trace.instrs if instr.op == "read"}
         return Traced(
@@ -113,16 +124,20 @@ class NeuronSpec:
             states=tuple(self.state._fields),
             out=out.name,
             next_states=tuple(value.name for value in after),
+            modal=self.modal,
         )
 
     def arranged(self, coefs: Any, width: int) -> Any:
-        """Return folded coefficients as arrays [width], tables as [T, width]."""
+        """Return folded coefficients as arrays [width], [T, width] or [modes, width]."""
 
         def shaped(name: str, value: Any) -> Any:
-            if name not in self.tables:
-                return np.broadcast_to(np.asarray(value, np.float64), (width,))
-            rows = len(value) if np.ndim(value) else 0  # a number: this variant has no table
-            return np.broadcast_to(np.asarray(value, np.float64), (rows, width))
+            array = np.asarray(value, np.float64)
+            lead: tuple[int, ...] = ()
+            if name in self.tables:  # a number: this variant has no table
+                lead = (len(value) if np.ndim(value) else 0,)
+            elif name in self.modal:
+                lead = array.shape[:1]
+            return np.broadcast_to(array, (*lead, width))
 
         return self.coefs(**{name: shaped(name, v) for name, v in coefs._asdict().items()})
 
@@ -136,13 +151,52 @@ class NeuronSpec:
         rows = [len(coefs[name]) for name in self.traced(options).tables] if self.tables else []
         return min(rows, default=None)
 
-    def cost(self, options: Mapping[str, Any]) -> dict[str, int]:
-        """Count the operations in one update of one neuron, read off `step`."""
-        count = Count()
-        coefs = self.coefs(*(Tick(count) for _ in self.coefs._fields))
-        state = self.state(*(Tick(count) for _ in self.state._fields))
+    def cost(self, options: Mapping[str, Any], modes: int = 1) -> dict[str, int]:
+        """Count the operations in one update of one neuron of `modes` modes, read off `step`."""
+        count = Count(modes)
+        coefs = self.coefs(*(Tick(count, n in self.modal) for n in self.coefs._fields))
+        state = self.state(*(Tick(count, n in self.modal) for n in self.state._fields))
         self.step(count, coefs, state, Tick(count), options)
         return count.ops
+
+    def modes(self, values: Mapping[str, Any]) -> int:
+        """Return the number of modes of named coefficients or parameters; 1 without modes."""
+        shapes = [np.shape(value) for name, value in values.items() if name in self.modal]
+        return int(shapes[0][0]) if shapes and shapes[0] else 1
+
+    def modes_of(self, rows: int) -> int:
+        """Return the number of modes of coefficients that are so many rows."""
+        modal = sum(name in self.modal for name in self.coefs._fields)
+        return (rows - len(self.coefs._fields) + modal) // modal if modal else 1
+
+    def rows(self, names: tuple[str, ...], modes: int) -> int:
+        """Return how many rows values of these names are: one, or one per mode."""
+        return sum(modes if name in self.modal else 1 for name in names)
+
+    def row_names(self, names: tuple[str, ...], modes: int) -> list[str]:
+        """Return a name for each of the `rows`: "re[0]", "re[1]", ... with modes."""
+        numbered = ([f"{n}[{m}]" for m in range(modes)] if n in self.modal else [n] for n in names)
+        return [name for group in numbered for name in group]
+
+    def stack(self, values: Any, shape: tuple[int, ...]) -> Any:
+        """Return states of shape [..., width] as rows [rows, ..., width], as `parts` reads them."""
+        rows = [value if np.ndim(value) > len(shape) else value[None] for value in values]
+        return np.concatenate(rows) if rows else np.empty((0, *shape), np.int64)
+
+    def parts(self, kind: type[Any], table: Any, modes: int) -> Any:
+        """Return the `kind` (coefs or state) whose values are views of rows [rows, ..., width]."""
+        values, at = [], 0
+        for name in kind._fields:
+            count = modes if name in self.modal else 1
+            values.append(table[at : at + count] if name in self.modal else table[at])
+            at += count
+        return kind(*values)
+
+
+def over_batch(spec: NeuronSpec, coefs: Any) -> Any:
+    """Return coefficients that broadcast with states [B, width] and [modes, B, width]."""
+    values = zip(coefs._fields, coefs, strict=True)
+    return spec.coefs(*(v[:, None] if n in spec.modal else v for n, v in values))
 
 
 def scaled(spec: NeuronSpec, coefs: Any, factor: Any) -> Any:
@@ -152,7 +206,7 @@ def scaled(spec: NeuronSpec, coefs: Any, factor: Any) -> Any:
     which `is_homogeneous` checks by running the step.
     """
     values = (
-        value if spec.kinds[name] is Kind.UNIT else value * factor
+        value if spec.kinds[name].dimensionless else value * factor
         for name, value in zip(coefs._fields, coefs, strict=True)
     )
     return spec.coefs(*values)

@@ -6,7 +6,10 @@ from neurodeploy.nn.layers import BatchNorm, Readout, Scale
 from neurodeploy.nn.networks import SpikingLayer, SpikingMLP
 from neurodeploy.nn.neurons import LI, LIF, PRF, SpatialNeuron
 from neurodeploy.nn.recompute import recompute
+from neurodeploy.nn.s4d import S4D
+from neurodeploy.nn.sdn import SDN, SurrogateLIF, Threshold, train_sdn
 from neurodeploy.nn.sdtcm import SDTCM, SDTCMBlock
+from neurodeploy.nn.spiking_ssm import BinaryS4D, BinaryS4DBlock, SpikingSSM, SpikingSSMBlock
 from neurodeploy.nn.ternary import GSU, Ternary
 
 __all__ = [
@@ -15,8 +18,12 @@ __all__ = [
     "LI",
     "LIF",
     "PRF",
+    "S4D",
+    "SDN",
     "SDTCM",
     "BatchNorm",
+    "BinaryS4D",
+    "BinaryS4DBlock",
     "CELIFNet",
     "Readout",
     "SDTCMBlock",
@@ -24,9 +31,14 @@ __all__ = [
     "SpatialNeuron",
     "SpikingLayer",
     "SpikingMLP",
+    "SpikingSSM",
+    "SpikingSSMBlock",
+    "SurrogateLIF",
     "TemporalEncoding",
     "Ternary",
+    "Threshold",
     "load",
     "recompute",
     "save",
+    "train_sdn",
 ]

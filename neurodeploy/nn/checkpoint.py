@@ -36,15 +36,19 @@ from neurodeploy.nn.celif import CELIF, CELIFNet, TemporalEncoding
 from neurodeploy.nn.layers import BatchNorm, Readout, Scale
 from neurodeploy.nn.networks import SpikingMLP
 from neurodeploy.nn.neurons import LI, LIF, PRF, SpatialNeuron
+from neurodeploy.nn.s4d import S4D
+from neurodeploy.nn.sdn import SDN, SurrogateLIF, Threshold
 from neurodeploy.nn.sdtcm import SDTCM, SDTCMBlock
+from neurodeploy.nn.spiking_ssm import BinaryS4D, BinaryS4DBlock, SpikingSSM, SpikingSSMBlock
 from neurodeploy.nn.ternary import GSU, Ternary
 
 FORMAT, VERSION = "neurodeploy.model", 1
 SEQUENTIAL = "torch.nn.Sequential"
 CLASSES: dict[str, type[torch.nn.Module]] = {
-    **{c.__name__: c for c in (PRF, LIF, SpatialNeuron, LI, BatchNorm, Readout, Scale)},
+    **{c.__name__: c for c in (PRF, LIF, SpatialNeuron, LI, S4D, BatchNorm, Readout, Scale)},
     **{c.__name__: c for c in (CELIF, CELIFNet, TemporalEncoding)},
-    **{c.__name__: c for c in (SDTCMBlock, SDTCM, SpikingMLP)},
+    **{c.__name__: c for c in (SDTCMBlock, SDTCM, SpikingMLP, SDN, SurrogateLIF, Threshold)},
+    **{c.__name__: c for c in (SpikingSSMBlock, SpikingSSM, BinaryS4DBlock, BinaryS4D)},
     "torch.nn.Linear": torch.nn.Linear,
     "torch.nn.LayerNorm": torch.nn.LayerNorm,
     "torch.nn.GELU": torch.nn.GELU,

@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from neurodeploy.kernels import train_kernels
 from neurodeploy.kernels.threads import share
-from neurodeploy.kernels.train import STRIDE, pitch
+from neurodeploy.kernels.train import EXTRA, STRIDE, pitch
 from neurodeploy.neurons import NeuronSpec
 from neurodeploy.nn.surrogate import sequential
 
@@ -37,9 +37,10 @@ def scan(
     """Return `amplitude * sequential(...)` of the same arguments, [T, B, N] for x [T, B, N].
 
     Coefficients, unit and amplitude are tensors (or floats) that broadcast to [N], tables to
-    [T, N] or more rows; all of them, and x, receive gradients. Compiled for float32 and float64 on
-    the CPU; elsewhere it is the sequential loop, which on CUDA is untested here. recurrent: weight
-    [N, N] and bias [N], by which the output of the step before, amplitude included, adds to x.
+    [T, N] or more rows, those with modes to [modes, N]; all of them, and x, receive gradients.
+    Compiled for float32 and float64 on the CPU; elsewhere it is the sequential loop, which on CUDA
+    is untested here. recurrent, not with modes: weight [N, N] and bias [N], by which the output of
+    the step before, amplitude included, adds to x.
     """
     k = arranged(spec, coefs, x)
     unit, amplitude = (torch.as_tensor(v).to(x).expand(x.shape[-1]) for v in (unit, amplitude))
@@ -50,7 +51,7 @@ def scan(
         tables = [getattr(k, name)[: len(x)] for name in step.tables]
         table = torch.stack(tables) if tables else x.new_empty(0, 0, x.shape[-1])
         run: Any = _Scan.apply if recurrent is None else _RecurrentScan.apply
-        out: Tensor = run(x, torch.stack(rows), table, *(recurrent or ()), spec, options, *how)
+        out: Tensor = run(x, torch.vstack(rows), table, *(recurrent or ()), spec, options, *how)
     else:
         heard = None if recurrent is None else hearing(*recurrent, amplitude)
         out = amplitude * sequential(spec, options, k, unit, x, *how, heard)
@@ -62,6 +63,8 @@ def arranged(spec: NeuronSpec, coefs: Any, x: Tensor) -> Any:
 
     def shaped(name: str, value: Any) -> Tensor:
         tensor = torch.as_tensor(value).to(x)
+        if name in spec.modal:
+            return tensor.expand(len(tensor), x.shape[-1])
         if name not in spec.tables:
             return tensor.expand(x.shape[-1])
         return tensor.expand(len(tensor) if tensor.dim() else 0, x.shape[-1])
@@ -75,7 +78,7 @@ def hearing(weight: Tensor, bias: Tensor, amplitude: Tensor) -> Callable[[Tensor
 
 
 class _Scan(torch.autograd.Function):
-    """x [T, B, N], k [coefs + 2, N] and tables [tables, T, N] in, outputs [T, B, N] out.
+    """x [T, B, N], k [rows of coefs + 2, N] and tables [tables, T, N] in, outputs [T, B, N] out.
 
     See `train_kernels`.
     """
@@ -95,7 +98,8 @@ class _Scan(torch.autograd.Function):
         dtype = _COMPILED[x.dtype]
         key = (spec.name, tuple(sorted(options.items())), surrogate, dtype.name)
         ctx.kernels, ctx.how = train_kernels(*key), (dtype.type(steepness), reverse)
-        steps, lanes, states = len(x), x.shape[1] * x.shape[2], len(spec.state._fields)
+        steps, lanes = len(x), x.shape[1] * x.shape[2]
+        states = spec.rows(spec.state._fields, spec.modes_of(len(k) - len(EXTRA)))
         x = x.contiguous()
         z = np.zeros((states, pitch(lanes)), dtype)
         saved = np.empty((states, -(-steps // STRIDE), pitch(lanes)), dtype)

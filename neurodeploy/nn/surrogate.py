@@ -22,6 +22,7 @@ from torch.autograd.function import once_differentiable
 
 from neurodeploy.kernels.surrogates import SURROGATES
 from neurodeploy.neurons import NeuronSpec
+from neurodeploy.neurons.spec import over_batch
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,10 @@ class Surrogate:
     def read(self, table: Any) -> Any:
         """Return the row."""
         return table
+
+    def total(self, value: Any) -> Any:
+        """Sum over the modes."""
+        return value.sum(0)
 
 
 class _Spike(torch.autograd.Function):
@@ -126,12 +131,15 @@ def sequential(
 ) -> Tensor:
     """Run `spec.step` over the input x [T, B, N], step by step; return its outputs [T, B, N].
 
-    `coefs` (folded coefficients) and `unit` broadcast to [N], tables to [T, N] or more rows. With
+    `coefs` (folded coefficients) and `unit` broadcast to [N], tables to [T, N] or more rows, those
+    with modes to [modes, N]. With
     `reverse` the steps run from the last to the first; outputs stand in the input's order all the
     same. `heard` gives what the output of the step before (zeros at first) adds to the input.
     """
     reading = Surrogate(unit, surrogate, steepness)
-    state = spec.state(*(torch.zeros_like(x[0]) for _ in spec.state._fields))
+    modes, coefs = spec.modes(coefs._asdict()), over_batch(spec, coefs)
+    rest = x.new_zeros(spec.rows(spec.state._fields, modes), *x.shape[1:])
+    state = spec.parts(spec.state, rest, modes)
     rows, out = [], torch.zeros_like(x[0])
     for t, row in enumerate(x.flip(0) if reverse else x):
         drive = row if heard is None else row + heard(out)

@@ -2,14 +2,15 @@
 
 With data, the float graph runs on it and the least and greatest values are noted. Without, bounds
 follow from the weights: an input in [-1, 1] (spikes: [0, 1]), a Linear's rows summed, a membrane of
-pole p bounded by its drive / (1 - |p|), or by its drive times `steps` where it does not decay.
+pole p bounded by its drive / (1 - |p|), or by its drive times `steps` where it does not decay;
+a graded output by one step from there, with magnitudes for numbers.
 Bounds are safe and wide; data give more precise integers.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -131,13 +132,53 @@ def _population(op: Population, drive: Range, steps: int) -> Range:
     top = np.maximum(np.abs(drive.low), np.abs(drive.high)) * np.abs(op.sign) + np.abs(op.bias)
     if op.recurrent is not None:  # every sender at once; a membrane fed back is not lowered
         top = top + np.abs(op.recurrent).sum(axis=1) * abs(op.amplitude)
-    poles = spec.poles(spec.coefs(**op.coefs))
-    size = np.zeros_like(top) if poles is None else np.atleast_2d(np.abs(poles)).max(axis=0)
-    size = np.broadcast_to(size, top.shape)
+    coefs = spec.coefs(**op.coefs)
+    poles = spec.poles(coefs)
+    size = np.zeros((1, 1)) if poles is None else np.atleast_2d(np.abs(poles))
     with np.errstate(divide="ignore"):
         held = np.minimum(1 / np.maximum(1 - size, 0), steps)
-    peak = top * held
+    peaks = top * held
     amplitude = np.full_like(top, op.amplitude)
     if spec.spiking:
+        peak = np.broadcast_to(peaks.max(axis=0), top.shape)
         return Range(np.minimum(amplitude, 0), np.maximum(amplitude, 0), peak)
-    return Range(-peak * np.abs(amplitude), peak * np.abs(amplitude), peak)
+    sizes = spec.coefs(*(np.abs(value) for value in coefs))
+    state = spec.state(
+        *(_Number(peaks if n in spec.modal else peaks[0]) for n in spec.state._fields)
+    )
+    out = spec.step(_Size(), sizes, state, _Number(top), op.options)[0].size
+    return Range(-out * np.abs(amplitude), out * np.abs(amplitude), peaks.max(axis=0))
+
+
+@dataclass(frozen=True, eq=False)
+class _Number:
+    """A bound on magnitudes."""
+
+    size: Array
+
+    def __add__(self, other: _Number) -> _Number:
+        return _Number(self.size + other.size)
+
+    __sub__ = __add__
+
+
+class _Size:
+    """The reading of a step on bounds of magnitudes, for neurons that send their membrane."""
+
+    def mul(self, coef: Any, value: Any) -> Any:
+        return _Number(coef * value.size)
+
+    def write(self, value: Any) -> Any:
+        return value
+
+    def spike(self, value: Any, threshold: Any, compare: str) -> Any:  # noqa: ARG002
+        return _Number(np.ones_like(value.size))
+
+    def select(self, condition: Any, yes: Any, no: Any) -> Any:  # noqa: ARG002
+        return _Number(np.maximum(yes.size, no.size))
+
+    def read(self, table: Any) -> Any:
+        return table
+
+    def total(self, value: Any) -> Any:
+        return _Number(value.size.sum(axis=0))

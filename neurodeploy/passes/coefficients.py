@@ -5,8 +5,10 @@
     threshold      ceil (for >=) or floor (for >) of k / lsb: comparing integers with the rounded
                    threshold is comparing them with the exact one
     amounts        rint(k / lsb)
+    output weights rint(k / scale 2^coef_frac)
 
-`lsb` [width] is what one unit of state is worth. What rounding does to the dynamics is judged by
+`lsb` [width] is what one unit of state is worth, `scale` [width] a graded output per unit of
+weighted state, at least the largest output weight. What rounding does to the dynamics is judged by
 the poles: one that no longer decays is refused by name; the change of each channel's time
 constant, and rotations that stop, are reported.
 """
@@ -34,8 +36,20 @@ class Rounded:
     notes: dict[str, Any]
 
 
-def round_coefs(op: Population, lsb: Array, fixed: Fixed, bits: int, where: str) -> Rounded:
-    """Round the coefficients of `op` for a state whose unit is worth `lsb` [width].
+def output_scale(op: Population) -> Array:
+    """Return the largest output weight of each channel, [width]; 1 where there is none."""
+    kinds = op.model.kinds
+    weights = [np.atleast_2d(v) for k, v in op.coefs.items() if kinds[k] is Kind.OUTPUT]
+    if not weights:
+        return np.ones(len(op.bias))
+    top = np.abs(np.concatenate(weights)).max(axis=0)
+    return np.where(top > 0, top, 1.0)
+
+
+def round_coefs(
+    op: Population, lsb: Array, scale: Array, fixed: Fixed, bits: int, where: str
+) -> Rounded:
+    """Round the coefficients of `op`; `lsb` and `scale` are those of the module's docstring.
 
     Dimensionless ones get `bits`, a sign and the others fractional; what the chip multiplies by
     ends in zeros where these are fewer than its own.
@@ -45,9 +59,10 @@ def round_coefs(op: Population, lsb: Array, fixed: Fixed, bits: int, where: str)
     problems: list[NeurodeployError] = []
     for name, value in op.coefs.items():
         kind = spec.kinds[name]
-        if kind is Kind.UNIT:
-            coefs[name] = np.rint(value * 2.0 ** (bits - 1)).astype(np.int64) << zeros
-            problems += _outside(op, name, where)
+        if kind.dimensionless:
+            size = value / scale if kind is Kind.OUTPUT else value
+            coefs[name] = np.rint(size * 2.0 ** (bits - 1)).astype(np.int64) << zeros
+            problems += _outside(op, name, where) if kind is Kind.UNIT else []
             continue
         coefs[name] = _at_state_scale(value / lsb, kind, op.options)
         over = np.abs(coefs[name]) > fixed.state_max

@@ -8,8 +8,8 @@ and resets by homogeneity: a neuron driven by g x + b spikes like one driven by
 
 and rows of recurrent weights too, which add to the drive behind g and so keep their sign. It is
 checked by running the step, not assumed. Where the neuron alone reads a Linear, the sign goes
-into its rows. A neuron that sends its membrane sends it |g| times smaller: an Affine behind it
-gives the factor back, for the next pass to push on.
+into its rows. A neuron that sends its membrane sends it |g| times smaller: its output weights
+take the factor, or an Affine behind it gives it back, for the next pass to push on.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 from neurodeploy.arith import Real
 from neurodeploy.errors import InputError
 from neurodeploy.graph.ir import Affine, Array, Graph, Linear, Neurons, Node, Population
-from neurodeploy.neurons.spec import NeuronSpec, scaled
+from neurodeploy.neurons.spec import Kind, NeuronSpec, scaled
 from neurodeploy.passes.base import GraphPass
 
 
@@ -39,7 +39,9 @@ class FoldDynamics(GraphPass):
             if isinstance(node.op, Neurons):
                 graph = graph.replace(node.name, folded(node.op, node.name))
                 graph = _absorb(graph, node.name)
-                if not node.op.model.spiking and np.any(_size(node.op) != 1):
+                weighted = Kind.OUTPUT in node.op.model.kinds.values()
+                small = not (node.op.model.spiking or weighted)
+                if small and np.any(_size(node.op) != 1):
                     graph = _enlarged(graph, node.name, _size(node.op))
         return graph
 
@@ -72,18 +74,23 @@ def folded(op: Neurons, where: str) -> Population:
             f"{spec.name} is not homogeneous: its input gain cannot move into its constants",
             where=f'node "{where}"',
         )
-    size = _size(op)
+    size, weighted = _size(op), Kind.OUTPUT in spec.kinds.values()
     heard = op.recurrent
     if heard is not None:
-        heard = (heard if spec.spiking else heard * size) / size[:, None]
+        heard = (heard if spec.spiking or weighted else heard * size) / size[:, None]
     coefs = scaled(spec, coefs, 1 / size)
+    values = {
+        name: value * size if spec.kinds[name] is Kind.OUTPUT else value
+        for name, value in coefs._asdict().items()
+    }
     return Population(
         spec=op.spec,
         options=op.options,
-        coefs=coefs._asdict(),
+        coefs=values,
         sign=np.sign(op.gain),
         bias=op.bias / size,
-        unit=np.broadcast_to(spec.unit(params, op.options, np), width) * size,
+        unit=np.broadcast_to(spec.unit(params, op.options, np), width)
+        * (1.0 if weighted else size),
         amplitude=op.amplitude,
         reverse=op.reverse,
         recurrent=heard,
@@ -97,8 +104,9 @@ def is_homogeneous(spec: NeuronSpec, op: Neurons, coefs: Any) -> bool:
     """
     rng, width, o, factor = np.random.default_rng(0), len(op.gain), Real(), 8.0
     larger = scaled(spec, coefs, factor)
-    z = spec.state(*np.zeros((len(spec.state._fields), width)))
-    big = z
+    modes = spec.modes(coefs._asdict())
+    rest = np.zeros((spec.rows(spec.state._fields, modes), width))
+    z = big = spec.parts(spec.state, rest, modes)
     rows = spec.longest(coefs._asdict(), op.options) or 1
     drive = rng.normal(size=(16, width)) * 3 / spec.unit(spec.params(**op.params), op.options, np)
     for t, x in enumerate(drive):

@@ -1,7 +1,8 @@
 """Bring a folded graph into the few shapes that lowering knows.
 
-    population input   one Linear of its own, or a stream, or the input   (a sign in between)
-    stream             a sum of Linears of its own and other streams
+    population input   one Linear of its own, or a stream, a graded output, or the input
+                       (a sign in between)
+    stream             a sum of Linears of its own and other streams, or one of weighted outputs
     readout            a Reduce, then nothing or one Linear, then a scaling
 
 Spikes that enter a sum or a neuron directly, and factors that nothing absorbed, become diagonal
@@ -35,6 +36,7 @@ from neurodeploy.graph.ir import (
     Ternary,
     VectorOp,
 )
+from neurodeploy.neurons import Kind
 from neurodeploy.passes.base import GraphPass
 
 
@@ -129,6 +131,10 @@ def _weighted(graph: Graph, reader: Node, name: str, nodes: list[Node]) -> str:
     op = graph[name].op
     bare = isinstance(op, Population) and isinstance(reader.op, Add | Population)
     bare = bare or (isinstance(op, Input) and isinstance(reader.op, Add))
+    if isinstance(op, Population) and not op.model.spiking and isinstance(reader.op, Population):
+        return name
+    if joint(graph, reader):
+        return name
     if isinstance(reader.op, Glu):
         bare = not isinstance(op, Linear | Affine) or len(graph.readers(name)) > 1
     if not bare:
@@ -155,6 +161,22 @@ def _one_unit(graph: Graph, name: str, nodes: list[Node]) -> str:
     if fresh not in [node.name for node in nodes]:
         nodes.append(Node(fresh, Rescale(), (name,)))
     return fresh
+
+
+def joint(graph: Graph, node: Node) -> bool:
+    """Whether a node sums graded outputs whose weights can bring them to one unit.
+
+    Nothing else may read them, nor add to the sum.
+    """
+    if not isinstance(node.op, Add):
+        return False
+    for name in node.inputs:
+        op = graph[name].op
+        if not isinstance(op, Population) or Kind.OUTPUT not in op.model.kinds.values():
+            return False
+        if len(graph.readers(name)) > 1 or node.inputs.count(name) > 1 or name == graph.output:
+            return False
+    return not any(isinstance(reader.op, Add | Affine) for reader in graph.readers(node.name))
 
 
 def _problems(graph: Graph) -> list[NeurodeployError]:

@@ -20,6 +20,7 @@ from neurodeploy.passes.align_delays import AlignDelays
 from neurodeploy.passes.base import GraphPass
 from neurodeploy.passes.bits import Bits
 from neurodeploy.passes.calibrate import Calibrate
+from neurodeploy.passes.drop_surrogate import DropSurrogate, agreement
 from neurodeploy.passes.fold_amplitude import FoldAmplitude
 from neurodeploy.passes.fold_batchnorm import FoldBatchNorm
 from neurodeploy.passes.fold_dynamics import FoldDynamics
@@ -31,6 +32,7 @@ from neurodeploy.program.ir import Program
 from neurodeploy.targets import Target
 
 PASSES = (
+    "drop-surrogate",
     "fold-batchnorm",
     "fold-dynamics",
     "fold-amplitude",
@@ -54,7 +56,7 @@ class Compiled:
 
 def folds() -> tuple[GraphPass, ...]:
     """Return the passes that fold training-only constants away."""
-    return FoldBatchNorm(), FoldDynamics(), FoldAmplitude()
+    return DropSurrogate(), FoldBatchNorm(), FoldDynamics(), FoldAmplitude()
 
 
 def fold(graph: Graph) -> Graph:
@@ -89,6 +91,7 @@ def compile_graph(
     rules.check(graph)
     verdicts: dict[str, Verdict] = {}
     sample = _sample(calibration)
+    agreed = {} if sample is None else agreement(graph, sample)
     origin = origin or ("bounds" if calibration is None else "data")
     for step in (*folds(), Calibrate(calibration, origin)):
         after = rules.check(step(graph))
@@ -98,6 +101,8 @@ def compile_graph(
         watch(step.name, graph)
     how: Any = {"placer": place_by(target, place, calibration, seed), "watch": watch}
     program = lower(graph, target, bits=bits, coef_bits=coef_bits, name=name, **how)
+    if agreed:
+        program = replace(program, notes={**program.notes, "surrogates": agreed})
     return Compiled(program, graph, verdicts)
 
 

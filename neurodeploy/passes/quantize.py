@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from neurodeploy.errors import NeurodeployError, together
 from neurodeploy.graph.ir import (
+    Add,
     Affine,
     Array,
     Concat,
@@ -29,6 +30,7 @@ from neurodeploy.graph.ir import (
     Reduce,
     VectorOp,
 )
+from neurodeploy.neurons import Kind
 from neurodeploy.passes.bits import (
     DEFAULT,
     LEAST,
@@ -37,8 +39,8 @@ from neurodeploy.passes.bits import (
     recurrent_name,
     weight_bits,
 )
-from neurodeploy.passes.coefficients import round_coefs
-from neurodeploy.passes.lowerable import Lowerable, graded_source, head, is_head
+from neurodeploy.passes.coefficients import output_scale, round_coefs
+from neurodeploy.passes.lowerable import Lowerable, graded_source, head, is_head, joint
 from neurodeploy.passes.units import EXPONENT_MAX, Units, input_format
 from neurodeploy.passes.vector_nodes import VectorLowering
 from neurodeploy.program import ir
@@ -66,6 +68,28 @@ class Quantize:
         that is lost in the target's formats.
         """
         return _Lowering(Lowerable()(graph), self.target, self.bits, self.coef_bits).program()
+
+
+class _Drive(NamedTuple):
+    """Neurons, what drives them, and how that fits their registers; arrays [width]."""
+
+    name: str
+    op: Population
+    source: str
+    unit: Array  #: of the current
+    bias: Array
+    shift: Array  #: from current to state
+    scale: Array  #: unit of a graded output per unit of state
+
+    @property
+    def lowered(self) -> tuple[str, Population, str, Array, Array, Array]:
+        """All but the scale."""
+        return self[:-1]
+
+    @property
+    def out_unit(self) -> Array:
+        """What one unit of a graded output is worth."""
+        return self.unit * 2.0**-self.shift * self.scale
 
 
 class _Lowering:
@@ -97,13 +121,18 @@ class _Lowering:
         readout: ir.Readout | None = None
         for node in self.graph:
             if isinstance(node.op, Population):
-                self._population(node.name, node.op, node.inputs[0])
+                if not any(joint(self.graph, reader) for reader in self.graph.readers(node.name)):
+                    self._populations([node.name])
             elif isinstance(node.op, Reduce):
                 readout = self._reduce(node.name, node.op, node.inputs[0])
                 break
             elif isinstance(node.op, VectorOp):
                 parts = (self._dense, self._margin(), self.numbers.message_bits)
                 self.nodes.append(VectorLowering(self.graph, self.units, *parts).node(node.name))
+            elif joint(self.graph, node):
+                self._populations(list(node.inputs))
+                self.units.graded[node.name] = self.units.of(node.inputs[0])
+                self._stream(node.name)
             elif self._is_stream(node.name):
                 self._stream(node.name)
         if self.problems:
@@ -168,30 +197,44 @@ class _Lowering:
         """Return what one unit of the current from `source` into neurons is worth."""
         return self.units.rows(source) if self.units.private(source) else self.units.of(source)
 
-    def _population(self, name: str, op: Population, source: str) -> None:
+    def _populations(self, names: list[str]) -> None:
+        """Append populations; graded outputs of several get one unit per channel."""
+        drives = []
+        for name in names:
+            op = self.graph[name].op
+            assert isinstance(op, Population)
+            drives.append(self._drive(name, op, self.graph[name].inputs[0]))
+        unit = np.max([drive.out_unit for drive in drives], axis=0)
+        for drive in drives:
+            self._append(drive, unit)
+
+    def _drive(self, name: str, op: Population, source: str) -> _Drive:
         unit = self._current_unit(source)
         bias = op.bias
         linear = self.graph[source].op
         if self.units.private(source) and isinstance(linear, Linear):
             bias = bias + linear.bias
-        shift = self._shift(name, op, unit, bias, margin=self._margin())
-        self._append(name, op, source, unit, bias, shift)
+        scale = output_scale(op)
+        shift = self._shift(name, op, unit, bias, scale, margin=self._margin())
+        return _Drive(name, op, source, unit, bias, shift, scale)
 
     def _margin(self) -> float:
         return 1.0 if self.graph.calibration.startswith("bounds") else _MARGIN
 
     def _shift(
-        self, name: str, op: Population, unit: Array, bias: Array, *, margin: float
+        self, name: str, op: Population, unit: Array, bias: Array, scale: Array, *, margin: float
     ) -> Array:
         """Return the shift from current to state: as many guard bits as the register allows."""
-        spec = op.model
-        reach = [margin * self.graph.ranges[name].peak, np.abs(bias)]
+        spec, seen = op.model, self.graph.ranges[name]
+        reach = [margin * seen.peak, np.abs(bias)]
+        if Kind.OUTPUT in spec.kinds.values():
+            reach.append(margin * np.maximum(np.abs(seen.low), np.abs(seen.high)) / scale)
         reach += [
             margin * np.abs(value).max(axis=0, initial=0.0)
             if key in spec.tables
             else margin * np.abs(value)
             for key, value in op.coefs.items()
-            if spec.kinds[key].value != "unit"
+            if not spec.kinds[key].dimensionless
         ]
         need = np.maximum(np.max(reach, axis=0) / unit, 1.0)
         shift = np.floor(np.log2((2 ** (self._state_bits(name, op) - 1) - 1) / need))
@@ -206,30 +249,40 @@ class _Lowering:
         if op.model.spiking:
             return bits
         for reader in self.graph.readers(name):
+            if isinstance(reader.op, Population | Add):  # one to one
+                room = min(self.numbers.message_bits, self.numbers.current_bits)
+                bits = min(bits, room - math.ceil(math.log2(len(reader.inputs))))
             if not isinstance(reader.op, Linear) or is_head(self.graph, reader.name):
                 continue
             sums = reader.op.weight.shape[1] * self.units.weight_max(reader.name)
-            room = self.numbers.current_bits - math.ceil(math.log2(sums * 2**EXPONENT_MAX))
+            exponent = EXPONENT_MAX if self._may_shift(reader.name) else 0
+            room = self.numbers.current_bits - math.ceil(math.log2(sums * 2**exponent))
             if not self.units.private(reader.name):  # the sums travel on, as a stream of their own
                 room = min(room, self.numbers.message_bits - math.ceil(math.log2(sums)))
             bits = min(bits, self.numbers.message_bits, room)
         return bits
 
-    def _append(
-        self, name: str, op: Population, source: str, unit: Array, bias: Array, shift: Array
-    ) -> None:
+    def _may_shift(self, name: str) -> bool:
+        """Whether a Linear adds to weights of others, where its own may get an exponent."""
+        op = self.graph.readers(name)[0].op
+        alone = isinstance(op, Reduce) or (isinstance(op, Population) and op.recurrent is None)
+        return not (self.units.private(name) and alone)
+
+    def _append(self, drive: _Drive, out_unit: Array) -> None:
+        name, op, source, unit, bias, shift = drive.lowered
         lsb = unit * 2.0**-shift
         state_bits = self._state_bits(name, op)
         fixed = replace(self.numbers.fixed, state_bits=state_bits)
+        scale = np.where(out_unit == drive.out_unit, drive.scale, out_unit / lsb)
         coef_bits = self.coef_bits.get(name, fixed.coef_frac + 1)
-        rounded = round_coefs(op, lsb, fixed, coef_bits, name)
+        rounded = round_coefs(op, lsb, scale, fixed, coef_bits, name)
         self.problems += rounded.problems
         edges = self._edges(source, unit)
         if not self.units.private(source):
             edges = tuple(_signed(edge, op.sign) for edge in edges)
         again = self._recurrent(name, op, unit)
         if not op.model.spiking:
-            self.units.graded[name] = lsb * op.amplitude
+            self.units.graded[name] = lsb * scale * op.amplitude
         self.notes[name] = {"shift_min": int(shift.min()), "shift_max": int(shift.max())}
         self.notes[name] |= rounded.notes
         for edge in again:
@@ -246,7 +299,7 @@ class _Lowering:
                 bias=np.rint(bias / lsb).astype(np.int64),
                 state_bits=state_bits,
                 coef_bits=coef_bits,
-                unit=op.unit * lsb,
+                unit=op.unit * lsb * scale,
                 reverse=op.reverse,
             )
         )
@@ -291,7 +344,8 @@ class _Lowering:
             bias=op.bias,
             unit=one,
         )
-        self._population(name, integrator, source)
+        drive = self._drive(name, integrator, source)
+        self._append(drive, drive.out_unit)
         lsb = self.units.graded[name]
         return self._head(name, "last", lsb, weight, offset, zero, mean=op.kind == "mean")
 

@@ -72,7 +72,8 @@ class Units:
     source: InputFormat
     bits: Mapping[str, int]  #: of the weights of every Linear
     value_bits: int = 8  #: of what a vector operation sends to weights
-    graded: dict[str, Array] = field(default_factory=dict)  #: populations that send their membrane
+    graded: dict[str, Array] = field(default_factory=dict)
+    """Populations that send their membrane, and sums of weighted outputs; filled by lowering."""
     exponents: dict[str, int] = field(default_factory=dict)
     _streams: dict[str, Array] = field(default_factory=dict)
     _open: set[str] = field(default_factory=set)
@@ -95,6 +96,8 @@ class Units:
             return self.of(self.graph[name].inputs[0])
         if isinstance(op, VectorOp) and not self.summed(name):
             return np.full(width, self.sent(name)[2])
+        if name in self.graded:
+            return self.graded[name]
         if name not in self._streams:
             self._group(name)
         return self._streams[name]

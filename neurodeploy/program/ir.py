@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodeploy.arith import Fixed
-from neurodeploy.neurons import SPECS, Kind, NeuronSpec
+from neurodeploy.neurons import SPECS, NeuronSpec
 from neurodeploy.targets.schema import Numbers, Target
 
 Ints = npt.NDArray[Any]
@@ -90,7 +90,7 @@ class Stream:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Population:
-    """Neurons of one model; arrays [width], tables [T, width].
+    """Neurons of one model; arrays [width], tables [T, width], with modes [modes, width].
 
     `shift` brings the current to the scale of the state, `bias` is on that scale. Registers have
     `state_bits`, fewer than the target's where a membrane is sent on and must fit a current.
@@ -130,21 +130,33 @@ class Population:
         return next(own, None)
 
     @property
+    def modes(self) -> int:
+        """How many modes a neuron has."""
+        return self.model.modes(self.coefs)
+
+    @property
     def longest(self) -> int | None:
         """How many steps the tables are for; None: any number."""
         return self.model.longest(self.coefs, self.options)
 
+    @property
+    def register_bits(self) -> int:
+        """The bits of one neuron's state registers."""
+        return self.model.rows(self.model.state._fields, self.modes) * self.state_bits
+
     def constant_bits(self, numbers: Numbers, *, steps: int | None = None) -> int:
         """Return the bits of one neuron's coefficients, the dimensionless and the others.
 
-        Those that the step uses; of its tables all rows, or `steps`.
+        Those that the step uses, of all modes; of its tables all rows, or `steps`.
         """
         dimensionless = self.coef_bits or numbers.coef_frac + 1
         total = 0
         for name in self.model.traced(self.options).used:
-            bits = dimensionless if self.model.kinds[name] is Kind.UNIT else self.state_bits
-            rows = len(self.coefs[name]) if steps is None else steps
-            total += bits * rows if name in self.model.tables else bits
+            bits = dimensionless if self.model.kinds[name].dimensionless else self.state_bits
+            rows = 1
+            if name in self.model.tables:
+                rows = len(self.coefs[name]) if steps is None else steps
+            total += bits * (self.modes if name in self.model.modal else rows)
         return total
 
 

@@ -46,8 +46,9 @@ def footprint(node: ProgramNode, numbers: Numbers) -> Footprint:
 
     Weights: its `weight_bits` per Dense synapse, zeros included; a Tap keeps a sign bit. Neurons:
     per state one register; per constant that the step uses one coefficient (dimensionless) or
-    register, in a table per row; the bias register and a 5-bit shift. A Stream keeps one
-    current, a Vector one per operand, its constants and its share of a table.
+    register, in a table per row; of both as many as there are modes; the bias register and a
+    5-bit shift. A Stream keeps one current, a Vector one per operand, its constants and its share
+    of a table.
     """
     synapses = sum(e.weight.shape[1] if isinstance(e, Dense) else 1 for e in edges(node))
     weights = sum(
@@ -58,10 +59,9 @@ def footprint(node: ProgramNode, numbers: Numbers) -> Footprint:
         if isinstance(node, Vector):
             own = own * len(node.gain) + constant_bits(node)
         return Footprint(neurons=1, synapses=synapses, weight_bits=weights, state_bits=own)
-    registers = (len(node.model.state._fields) + 1) * node.state_bits
     return Footprint(
         neurons=1,
         synapses=synapses,
         weight_bits=weights,
-        state_bits=registers + node.constant_bits(numbers) + 5,
+        state_bits=node.register_bits + node.state_bits + node.constant_bits(numbers) + 5,
     )

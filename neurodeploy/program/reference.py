@@ -13,6 +13,7 @@ import numpy as np
 
 from neurodeploy.arith import Fixed
 from neurodeploy.errors import InputError, require_rows
+from neurodeploy.neurons.spec import over_batch
 from neurodeploy.program.ir import (
     Dense,
     Edge,
@@ -32,7 +33,8 @@ from neurodeploy.program.vector import run as run_vector
 class Execution:
     """What every node did, in the time of the input (latencies are taken out).
 
-    values[name] is [T, B, width] int64; states[name] is [states, B, width], the final ones;
+    values[name] is [T, B, width] int64; states[name] is [states, B, width], the final ones, one
+    row per mode of a state that has modes;
     membranes[name] [T, B, width] is what each spike was decided on; overflows[name] counts
     values that did not fit a register, or a vector operation's formats.
     """
@@ -129,9 +131,10 @@ def _current(edge: Edge, value: Ints) -> Ints:
 def _neurons(program: Program, node: Population, current: Ints, done: Execution) -> None:
     numbers, spec = program.fixed(node), node.model
     o = _Watched(numbers.coef_frac, numbers.state_bits, numbers.rounding, numbers.overflow)
-    coefs = spec.coefs(**node.coefs)
-    zeros = np.zeros((len(spec.state._fields), *current.shape[1:]), np.int64)
-    z, out, membrane = spec.state(*zeros), np.zeros_like(current), np.zeros_like(current)
+    coefs = over_batch(spec, spec.coefs(**node.coefs))
+    rows = spec.rows(spec.state._fields, node.modes)
+    z = spec.parts(spec.state, np.zeros((rows, *current.shape[1:]), np.int64), node.modes)
+    out, membrane = np.zeros_like(current), np.zeros_like(current)
     steps, sent, again = range(len(current)), np.zeros_like(out[0]), node.recurrent
     for i, t in enumerate(reversed(steps) if node.reverse else steps):
         total = current[t] if again is None else current[t] + _current(again, sent)
@@ -140,7 +143,7 @@ def _neurons(program: Program, node: Population, current: Ints, done: Execution)
         membrane[t] = o.compared[-1] if o.compared else 0  # the last decides on what is sent
         sent = out[t]
     done.values[node.name] = out
-    done.states[node.name] = np.array(z, np.int64).reshape(zeros.shape)
+    done.states[node.name] = spec.stack(z, current.shape[1:])
     done.overflows[node.name] = o.events[0]
     if o.compared:
         done.membranes[node.name] = membrane

@@ -65,7 +65,7 @@ class Run:
 
     outputs [B, N] (or [T, B, N]) in real units; integers, the same before scaling; values, outputs
     of the nodes that were asked for, int [T, B, width], in the input's time; states likewise,
-    [states, B, width] after the last step.
+    [states, B, width] after the last step (a state with modes takes a row per mode).
     """
 
     program: Program
@@ -124,11 +124,10 @@ def node_count(
             state_bits=read_bits(vector) if vector else 0,
             written_bits=0,
         )
-    ops: dict[str, float] = dict(node.model.cost(node.options))
+    ops: dict[str, float] = dict(node.model.cost(node.options, node.modes))
     if np.any(node.bias):
         ops["add"] += 1
-    constants = node.constant_bits(program.numbers, steps=1)
-    registers = len(node.model.state._fields) * node.state_bits
+    constants, registers = node.constant_bits(program.numbers, steps=1), node.register_bits
     return NodeCount(
         name=name,
         spec=node.spec,

@@ -19,8 +19,8 @@ from support.recurrences import PUBLISHED
 
 from neurodeploy.arith import OVERFLOWS, ROUNDINGS, Count, Fixed, Real
 from neurodeploy.kernels import fixed_kernel, packed, real_kernel
-from neurodeploy.neurons import SPECS, Kind
-from neurodeploy.neurons.spec import scaled
+from neurodeploy.neurons import SPECS
+from neurodeploy.neurons.spec import over_batch, scaled
 
 CASES = [(spec, options) for spec in SPECS.values() for options in spec.variants()]
 IDS = ["-".join([spec.name, *(f"{k}={v}" for k, v in options.items())]) for spec, options in CASES]
@@ -43,14 +43,29 @@ def folded(spec, options, seed=0, width=WIDTH):
 
 def integers(spec, coefs, fixed, lsb=LSB):
     rounded = (
-        np.rint(value * 2**fixed.coef_frac if spec.kinds[name] is Kind.UNIT else value / lsb)
+        np.rint(value * 2**fixed.coef_frac if spec.kinds[name].dimensionless else value / lsb)
         for name, value in coefs._asdict().items()
     )
     return spec.coefs(*(value.astype(np.int64) for value in rounded))
 
 
-def rest(spec, *shape, dtype=float):
-    return spec.state(*np.zeros((len(spec.state._fields), *shape), dtype))
+def modes_of(spec, coefs):
+    return spec.modes(coefs._asdict())
+
+
+def rest(spec, coefs, *shape, dtype=float):
+    modes = modes_of(spec, coefs)
+    rows = spec.rows(spec.state._fields, modes)
+    return spec.parts(spec.state, np.zeros((rows, *shape), dtype), modes)
+
+
+def drawn_state(spec, coefs, data, number):
+    modes = modes_of(spec, coefs)
+    rows = [
+        data.draw(st.lists(number, min_size=WIDTH, max_size=WIDTH))
+        for _ in range(spec.rows(spec.state._fields, modes))
+    ]
+    return spec.parts(spec.state, np.array(rows), modes)
 
 
 def drive(seed=0, steps=60, samples=3, width=WIDTH, size=1.5):
@@ -61,7 +76,8 @@ def drive(seed=0, steps=60, samples=3, width=WIDTH, size=1.5):
 def test_real_equals_the_published_recurrence(spec, options):
     values, coefs = folded(spec, options)
     unit = np.broadcast_to(spec.unit(values, options, np), (WIDTH,))
-    z = rest(spec, 3, WIDTH)
+    z = rest(spec, coefs, 3, WIDTH)
+    coefs = over_batch(spec, coefs)
     fired = 0
     for t, (x, (want, membrane)) in enumerate(
         zip(drive(), PUBLISHED[spec.name](values, options, drive()), strict=True)
@@ -71,7 +87,8 @@ def test_real_equals_the_published_recurrence(spec, options):
             np.testing.assert_array_equal(out, want)
             fired += int(np.sum(out))
         if spec.state._fields:
-            np.testing.assert_allclose(z[0] * unit, membrane, rtol=1e-9, atol=1e-12)
+            first = out if spec.modal else z[0]
+            np.testing.assert_allclose(first * unit, membrane, rtol=1e-9, atol=1e-12)
         else:
             np.testing.assert_array_equal(np.broadcast_to(out, want.shape), want)
     assert fired > 0 or not spec.spiking
@@ -80,8 +97,9 @@ def test_real_equals_the_published_recurrence(spec, options):
 @every_neuron
 def test_homogeneity_a_scaled_neuron_spikes_the_same(spec, options):
     _, coefs = folded(spec, options)
+    z = big = rest(spec, coefs, 3, WIDTH)
+    coefs = over_batch(spec, coefs)
     larger = scaled(spec, coefs, 8.0)
-    z = big = rest(spec, 3, WIDTH)
     for t, x in enumerate(drive()):
         out, z = spec.step(Real(), spec.at(coefs, t), z, x, options)
         out_big, big = spec.step(Real(), spec.at(larger, t), big, 8 * x, options)
@@ -99,18 +117,13 @@ def test_registers_never_leave_their_format(spec, options, data):
     ints = integers(spec, coefs, fixed)
     edge = fixed.state_max
     number = st.one_of(st.sampled_from([0, 1, -1, edge, -edge]), st.integers(-edge, edge))
-    z = spec.state(
-        *(
-            np.array(data.draw(st.lists(number, min_size=WIDTH, max_size=WIDTH)))
-            for _ in spec.state._fields
-        )
-    )
+    z = drawn_state(spec, coefs, data, number)
     x = np.array(data.draw(st.lists(st.integers(-(2**40), 2**40), min_size=WIDTH, max_size=WIDTH)))
     ints = ints._replace(
         **{
             k: np.clip(v, -edge, edge)
             for k, v in ints._asdict().items()
-            if spec.kinds[k] is not Kind.UNIT
+            if not spec.kinds[k].dimensionless
         }
     )
     _, after = spec.step(fixed, spec.at(ints, 0), z, x, options)
@@ -143,18 +156,20 @@ def assert_kernel_equals_step(spec, options, fixed):
     rng = np.random.default_rng(3)
     samples, steps = 5, 30
     _, coefs = folded(spec, options, width=WIDTH)
+    modes = modes_of(spec, coefs)
     ints = integers(spec, coefs, fixed, lsb=2.0 ** (4 - fixed.state_bits))
     edge = fixed.state_max
-    starts = rng.integers(-edge, edge, (len(spec.state._fields), samples, WIDTH))
+    starts = rng.integers(-edge, edge, (spec.rows(spec.state._fields, modes), samples, WIDTH))
     starts[:, 0], starts[:, 1] = edge, -edge
     current = rng.integers(-(2**14), 2**14, (samples, steps, WIDTH)).astype(np.int32)
     current[2] = 0
     current[3] *= 2**16
     shift, bias = np.array([-3, 0, 2, 5]), np.array([0, 7, -9, 1])
-    z, want = spec.state(*starts), []
+    z, want = spec.parts(spec.state, starts.copy(), modes), []
+    k = over_batch(spec, ints)
     for t in range(steps):
         x = fixed.shift(current[:, t], shift) + bias
-        out, z = spec.step(fixed, spec.at(ints, t), z, x, options)
+        out, z = spec.step(fixed, spec.at(k, t), z, x, options)
         want.append(out)
     state = starts.astype(np.int64)
     got = np.zeros(current.shape, np.uint8 if spec.spiking else np.int64)
@@ -164,7 +179,7 @@ def assert_kernel_equals_step(spec, options, fixed):
     packs = packed(spec.traced(options), ints._asdict(), steps, np.int64)
     kernel(current, *packs, left, right, bias, state, got, over, False, 0, samples)
     np.testing.assert_array_equal(got, np.array(want).transpose(1, 0, 2))
-    np.testing.assert_array_equal(state, np.array(z).reshape(state.shape))
+    np.testing.assert_array_equal(state, spec.stack(z, state.shape[1:]))
     if spec.state._fields:
         assert over.sum() > 0
 
@@ -173,36 +188,43 @@ def assert_kernel_equals_step(spec, options, fixed):
 def test_the_float_kernel_is_the_real_reading_to_the_last_bit(spec, options):
     _, coefs = folded(spec, options)
     x = drive(7)
-    z, want = rest(spec, 3, WIDTH), []
+    z, want = rest(spec, coefs, 3, WIDTH), []
     for t, row in enumerate(x):
-        out, z = spec.step(Real(), spec.at(coefs, t), z, row, options)
+        out, z = spec.step(Real(), spec.at(over_batch(spec, coefs), t), z, row, options)
         want.append(out)
-    state = np.zeros((len(spec.state._fields), 3, WIDTH))
+    state = np.zeros((spec.rows(spec.state._fields, modes_of(spec, coefs)), 3, WIDTH))
     got, none = np.empty_like(x), np.empty((0, 3, WIDTH))
     kernel = real_kernel(spec.name, tuple(sorted(options.items())))
     packs = packed(spec.traced(options), coefs._asdict(), len(x), np.float64)
     kernel(x, *packs, state, got, none, none[:, 0], False, 0, 3)
     np.testing.assert_array_equal(got, np.array(want, float))
-    np.testing.assert_array_equal(state, np.array(z).reshape(state.shape))
+    np.testing.assert_array_equal(state, spec.stack(z, state.shape[1:]))
 
 
 @every_neuron
 def test_count_equals_what_a_counting_run_measures(spec, options):
     _, coefs = folded(spec, options)
-    assert counted(spec, options, coefs) == {
-        key: value for key, value in spec.cost(options).items() if key not in ("write", "read")
-    }
-    assert spec.cost(options)["write"] >= len(spec.state._fields)
+    modes = modes_of(spec, coefs)
+    cost = spec.cost(options, modes)
+    counts = {key: value for key, value in cost.items() if key not in ("write", "read")}
+    assert counted(spec, options, coefs) == counts
+    assert cost["write"] >= spec.rows(spec.state._fields, modes)
 
 
 @every_neuron
 def test_the_traced_words_are_the_counted_ones(spec, options):
-    words = [instr.op for instr in spec.traced(options).instrs]
-    cost = spec.cost(options)
-    assert words.count("mul") == cost["mul"]
-    assert words.count("add") + words.count("sub") == cost["add"]
-    assert words.count("ge") + words.count("gt") == cost["cmp"]
-    assert words.count("read") == cost["read"]
+    for modes in (1, 5) if spec.modal else (1,):
+        words = [
+            instr.op
+            for instr in spec.traced(options).instrs
+            for _ in range(modes if instr.modal else 1)
+        ]
+        sums = words.count("total") * (modes - 1)
+        cost = spec.cost(options, modes)
+        assert words.count("mul") == cost["mul"]
+        assert words.count("add") + words.count("sub") + sums == cost["add"]
+        assert words.count("ge") + words.count("gt") == cost["cmp"]
+        assert words.count("read") == cost["read"]
 
 
 @every_neuron
@@ -221,12 +243,7 @@ def test_an_undriven_neuron_comes_to_rest_where_products_round_towards_zero(spec
         return  # no memory, or a sum that is meant to stay
     ints = integers(spec, coefs, CHIP)
     number = st.integers(-CHIP.state_max, CHIP.state_max)
-    z = spec.state(
-        *(
-            np.array(data.draw(st.lists(number, min_size=WIDTH, max_size=WIDTH)))
-            for _ in spec.state._fields
-        )
-    )
+    z = drawn_state(spec, coefs, data, number)
     for _ in range(1500):
         _, z = spec.step(CHIP, spec.at(ints, 0), z, np.zeros(WIDTH, np.int64), options)
     still = z
@@ -294,6 +311,10 @@ def test_a_count_starts_at_zero():
         ("lif", {"v_reset": np.ones(WIDTH)}, "v_reset has no meaning"),
         ("spatial", {"v_th": np.full(WIDTH, np.inf)}, "v_th must be finite"),
         ("li", {"beta": np.full(WIDTH, -0.1)}, "beta must be in [0, 1]"),
+        ("s4d", {"a_re": np.full((3, WIDTH), 1.1)}, "|a| must be <= 1"),
+        ("s4d", {"a_im": np.full((3, WIDTH), np.nan)}, "|a| must be <= 1"),
+        ("s4d", {"b_re": np.ones((2, WIDTH))}, "must all be [modes, channels]"),
+        ("s4d", {"c_im": np.ones(WIDTH)}, "must all be [modes, channels]"),
     ],
 )
 def test_parameters_outside_their_range_are_named(name, change, says):

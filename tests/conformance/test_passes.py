@@ -9,10 +9,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.networks import chain, inputs_for, linear, neuron_names, neurons, sdtcm
+from support.networks import (
+    chain,
+    inputs_for,
+    linear,
+    neuron_names,
+    neurons,
+    sdtcm,
+    spiking_ssm,
+)
 
 from neurodeploy.backends.simulator import simulate
-from neurodeploy.errors import InputError
+from neurodeploy.errors import FitError, InputError
 from neurodeploy.graph.interpret import interpret, run
 from neurodeploy.graph.ir import Add, Affine, BatchNorm, Graph, Input, Neurons, Node
 from neurodeploy.graph.rules import check
@@ -21,7 +29,7 @@ from neurodeploy.passes.calibrate import Calibrate
 from neurodeploy.passes.lowerable import Lowerable
 from neurodeploy.passes.pipeline import compile_graph, fold, folds
 from neurodeploy.passes.verify import compare_graphs, unit
-from neurodeploy.program.ir import Vector
+from neurodeploy.program.ir import Tap, Vector, edges
 from neurodeploy.program.limits import current_bounds
 from neurodeploy.program.reference import execute, read, to_integers
 from neurodeploy.targets import target
@@ -250,11 +258,12 @@ def test_a_membrane_added_to_its_own_stream_is_refused_by_name():
     assert caught.value.where == 'node "g"'
 
 
+@pytest.mark.parametrize("model", ["li", "s4d"])
 @pytest.mark.parametrize("last", ["n", "out"])
-def test_a_membrane_behind_a_gain_keeps_its_size(last):
+def test_a_membrane_behind_a_gain_keeps_its_size(last, model):
     rng = np.random.default_rng(13)
     gain = np.array([2.0, -3.0, 0.5, 0.0])
-    nodes = [Node("input", Input(4)), Node("n", neurons(rng, "li", 4, gain=gain), ("input",))]
+    nodes = [Node("input", Input(4)), Node("n", neurons(rng, model, 4, gain=gain), ("input",))]
     nodes += [Node("out", linear(rng, 2, 4), ("n",))] if last == "out" else []
     graph = check(Graph(tuple(nodes), last))
     x = inputs_for(rng, graph)
@@ -262,3 +271,66 @@ def test_a_membrane_behind_a_gain_keeps_its_size(last):
     np.testing.assert_allclose(interpret(fold(graph), x), want, atol=1e-9)
     program = compile_graph(graph, target("asic45"), calibration=x, bits=12).program
     np.testing.assert_allclose(simulate(program, x).outputs, want, atol=0.02 * np.abs(want).max())
+
+
+@pytest.mark.parametrize("name", ["asic45", "loihi2"])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("readout", ["mean", "steps"])
+def test_state_spaces_drive_neurons_one_to_one(name, bidirectional, readout):
+    """Exactly simulated, within a per cent of the float model, and without synapses between."""
+    if bidirectional and name == "loihi2":
+        return  # refused: a layer would run backwards
+    rng = np.random.default_rng(13)
+    graph = spiking_ssm(rng, bidirectional=bidirectional, readout=readout)
+    x = inputs_for(rng, graph, steps=60, size=1.0)
+    program = compile_graph(graph, target(name), calibration=x, verify=True).program
+    assert_simulator_is_reference(program, x)
+    between = [
+        e for node in ("lif", "both") if node in names_of(program) for e in edges(program[node])
+    ]
+    assert all(isinstance(edge, Tap) for edge in between)
+    _, values = interpret(graph, x, ["s4d", "lif"])
+    got = simulate(program, x, record=["s4d", "lif"])
+    level = got.values["s4d"] * program["s4d"].unit
+    assert np.abs(level - values["s4d"]).max() < 0.02 * np.abs(values["s4d"]).max()
+    assert np.mean(values["lif"] == got.values["lif"]) > 0.99
+    assert 0.05 < values["lif"].mean() < 0.95
+    assert all(node.overflows == 0 for node in got.nodes)
+
+
+def names_of(program):
+    return [node.name for node in program]
+
+
+def test_summed_state_spaces_have_one_unit():
+    rng = np.random.default_rng(14)
+    graph = spiking_ssm(rng, bidirectional=True)
+    x = inputs_for(rng, graph)
+    program = compile_graph(graph, target("asic45"), calibration=x).program
+    np.testing.assert_array_equal(program["s4d"].unit, program["back"].unit)
+    np.testing.assert_array_equal(program["s4d"].unit, program["both"].unit)
+
+
+def test_modes_are_counted_and_stored():
+    rng = np.random.default_rng(15)
+    graph = spiking_ssm(rng)
+    x = inputs_for(rng, graph)
+    program = compile_graph(graph, target("loihi2"), calibration=x).program
+    node = program["s4d"]
+    assert node.modes == 3
+    assert node.register_bits == 2 * 3 * 24
+    assert node.constant_bits(program.numbers) == (4 * 3 + 1) * 13
+    counts = {item.name: item.per_update for item in simulate(program, x).nodes}
+    assert counts["s4d"]["mul"] == 6 * 3 + 1
+    assert counts["s4d"]["add"] == 4 * 3 + (3 - 1) + 1 + bool(np.any(node.bias))
+
+
+def test_a_mode_that_no_longer_decays_is_refused_by_name():
+    rng = np.random.default_rng(16)
+    graph = spiking_ssm(rng)
+    op = graph["s4d"].op
+    slow = {"a_re": np.full((3, 5), 0.99995), "a_im": np.zeros((3, 5))}
+    graph = graph.replace("s4d", replace(op, params={**op.params, **slow}))
+    with pytest.raises(FitError, match=r"the decay rounds to 1\.0 in 5 of 5 channels") as caught:
+        compile_graph(graph, target("loihi2"), calibration=inputs_for(rng, graph))
+    assert caught.value.where == 'population "s4d"'

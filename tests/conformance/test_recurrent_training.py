@@ -7,7 +7,6 @@ import pytest
 import torch
 from conformance.test_training import (
     GAIN,
-    MODULES,
     WIDTH,
     assert_compiled_is_sequential,
     assert_same,
@@ -23,7 +22,7 @@ from neurodeploy.frontends.torch import trace
 from neurodeploy.graph.interpret import interpret
 from neurodeploy.neurons import SPECS
 
-DEFAULTS = [(name, spec.options()) for name, spec in SPECS.items()]
+DEFAULTS = [(name, spec.options()) for name, spec in SPECS.items() if not spec.modal]
 RESETS = [("lif", options) for options in SPECS["lif"].variants() if options["compare"] == ">"]
 
 
@@ -155,7 +154,7 @@ def test_what_is_trained_is_what_the_graph_means(row, reverse, tmp_path):
     assert torch.equal(again(x), neuron(x))
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", [name for name, _ in DEFAULTS])
 def test_recurrence_is_off_unless_asked_for(name):
     plain = make(name, SPECS[name].options())
     assert plain.recurrent is None

@@ -28,6 +28,7 @@ from neurodeploy.graph.forms.nir import keys
 from neurodeploy.graph.interpret import interpret, run
 from neurodeploy.graph.ir import Graph, Population, identical
 from neurodeploy.graph.record import from_record, to_record
+from neurodeploy.neurons import SPECS
 from neurodeploy.passes.pipeline import compile_graph
 from neurodeploy.program.reference import execute, read, to_integers
 from neurodeploy.targets import target
@@ -242,7 +243,8 @@ def assert_equal(program, x, path):
     for node in program.populations:
         sent = "spikes" if node.model.spiking else "membrane"
         np.testing.assert_array_equal(found[f"{node.name}/{sent}"], done.values[node.name])
-        for name, state in zip(node.model.state._fields, done.states[node.name], strict=True):
+        states = node.model.parts(node.model.state, done.states[node.name], node.modes)
+        for name, state in zip(node.model.state._fields, states, strict=True):
             np.testing.assert_array_equal(found[f"{node.name}/final_{name}"], state)
     return done
 
@@ -290,4 +292,4 @@ def test_populations_are_among_the_random_graphs():
     kinds = {"Input", "Linear", "Affine", "BatchNorm", "Neurons", "Population", "Add", "Concat"}
     assert kinds | {"Reduce"} <= seen
     assert {"LayerNorm", "Gelu", "Relu", "Glu", "Product", "Ternary"} <= seen
-    assert {f"folded {name}" for name in ("prf", "lif", "spatial", "li", "celif")} <= seen
+    assert {f"folded {name}" for name in SPECS} <= seen

@@ -13,7 +13,8 @@ from support.networks import distinct
 from neurodeploy.kernels.surrogates import SURROGATES
 from neurodeploy.neurons import SPECS
 from neurodeploy.neurons.celif import TABLED
-from neurodeploy.nn import CELIF, LI, LIF, PRF, SpatialNeuron
+from neurodeploy.neurons.spec import over_batch
+from neurodeploy.nn import CELIF, LI, LIF, PRF, S4D, SpatialNeuron
 
 WIDTH = 5
 MODULES = {  # each neuron with all it can train; KeyError if you forget yours
@@ -24,8 +25,9 @@ MODULES = {  # each neuron with all it can train; KeyError if you forget yours
     "celif": lambda width, **o: CELIF(
         width, **encoding(width, o), theta0=0.15, amplitude=True, **o
     ),
+    "s4d": lambda width, **o: S4D(width, state=6, dt=(0.05, 0.5), train_b=True, **o),
 }
-GAIN = {"prf": 8.0, "lif": 1.0, "spatial": 1.0, "li": 1.0, "celif": 1.0}
+GAIN = {"prf": 8.0, "lif": 1.0, "spatial": 1.0, "li": 1.0, "celif": 1.0, "s4d": 1.0}
 VARIANTS = distinct()
 
 
@@ -370,9 +372,11 @@ def test_the_spikes_are_those_of_the_reference_reading():
         neuron, spec, x = make(name, options), SPECS[name], draw(name, 40, 3, WIDTH)
         k = spec.coefs(*(np.asarray(torch.as_tensor(v).detach()) for v in neuron.folded()[0]))
         k = spec.arranged(k, WIDTH)
-        state, rows = spec.state(*(np.zeros((3, WIDTH)) for _ in spec.state._fields)), []
+        modes, rows = spec.modes(k._asdict()), []
+        zeros = np.zeros((spec.rows(spec.state._fields, modes), 3, WIDTH))
+        state = spec.parts(spec.state, zeros, modes)
         for t, row in enumerate(x.numpy()):
-            out, state = spec.step(Real(), spec.at(k, t), state, row, options)
+            out, state = spec.step(Real(), spec.at(over_batch(spec, k), t), state, row, options)
             rows.append(out)
         want = neuron.alpha().item() * np.array(rows, float)
         np.testing.assert_array_equal(neuron(x).detach().numpy(), want)

@@ -80,6 +80,10 @@ def population(rng, name, width, spec, edges, *, options=None, state_bits=24, hi
             "factor": rng.integers(-1500, 1500, (rows("factor"), width)),
             "amount": np.rint(rng.uniform(-300, 300, (rows("amount"), width)) * scale).astype(int),
         }
+    if spec == "s4d":
+        modes = ("a_re", "a_im", "c_re", "c_im")
+        sizes = {key: rng.integers(-2700, 2700, (3, width)) for key in modes}
+        sizes["d"] = rng.integers(-4096, 4097, width)
     coefs = {key: given.pop(key, sizes[key]) for key in SPECS[spec].coefs._fields}
     return Population(
         name=name,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neurodeploy.arith import Fixed, Real
-from neurodeploy.neurons import Kind
+from neurodeploy.neurons.spec import over_batch
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,9 @@ class Bound:
     def select(self, condition, yes, no):
         return Pair(np.maximum(yes.size, no.size), np.maximum(yes.error, no.error))
 
+    def total(self, value):
+        return Pair(value.size.sum(axis=0), value.error.sum(axis=0))
+
 
 class Probe(Real):
     """The Real reading, noting how far each spike was from its threshold."""
@@ -74,25 +77,31 @@ def follows(spec, options, coefs, fixed: Fixed, lsb, drive):
     """
     exact = _scaled(spec, coefs, lsb)
     ints = _rounded(spec, exact, fixed)
+    rounded = over_batch(spec, _exact(spec, ints, fixed))
     pairs = spec.coefs(
         *(
             Pair(np.abs(a), np.abs(b - a))
-            for a, b in zip(exact, _exact(spec, ints, fixed), strict=True)
+            for a, b in zip(over_batch(spec, exact), rounded, strict=True)
         )
     )
     o, probe = Bound(0.5 if fixed.rounding == "nearest" else 1.0), Probe()
     poles = spec.poles(coefs)
     radius = np.zeros(1) if poles is None else np.abs(poles)
-    carried = radius.ndim > 1
+    carried = radius.ndim > 1 and not spec.modal
+    radius = radius[:, None] if spec.modal else radius
     whole = np.rint(drive / lsb).astype(np.int64)
-    zeros = np.zeros((len(spec.state._fields), *drive.shape[1:]))
-    z, q = spec.state(*zeros), spec.state(*zeros.astype(np.int64))
+    modes = spec.modes(coefs._asdict())
+    zeros = np.zeros((spec.rows(spec.state._fields, modes), *drive.shape[1:]))
+    z, q = (spec.parts(spec.state, zeros.astype(kind), modes) for kind in (float, np.int64))
+    exact, ints = over_batch(spec, exact), over_batch(spec, ints)
     bound, alive = np.zeros(drive.shape[1:]), np.ones(drive.shape[1:], bool)
-    errors = [np.zeros(drive.shape[1:]) for _ in zeros]
+    errors = [np.zeros(drive.shape[1:]) for _ in spec.state._fields]
     for t, x in enumerate(whole):
         state = spec.state(*(Pair(np.abs(v), e) for v, e in zip(q, errors, strict=True)))
         current = Pair(np.abs(x), np.zeros(x.shape))
         _, after = spec.step(o, spec.at(pairs, t), state, current, options)
+        strayed = spec.state(*(Pair(np.abs(v), bound + np.zeros_like(v, float)) for v in q))
+        furthest = spec.step(o, spec.at(pairs, t), strayed, current, options)[0]
         s, z = spec.step(probe, spec.at(exact, t), z, x.astype(float), options)
         r, q = spec.step(fixed, spec.at(ints, t), q, x, options)
         if carried:
@@ -105,17 +114,20 @@ def follows(spec, options, coefs, fixed: Fixed, lsb, drive):
             differ = alive & (np.asarray(s) != np.asarray(r))
             assert np.all((probe.margin <= bound + 1)[differ])  # 1: the rounded threshold
             alive &= ~differ
+        else:
+            assert np.all(np.abs(s - r) <= furthest.error + 1e-6)
         error = np.sqrt(
             sum(((a - b) ** 2 for a, b in zip(z, q, strict=True)), start=np.zeros(x.shape))
         )
-        assert np.all((error <= bound)[alive]), float((error - bound)[alive].max())
+        beyond = np.where(alive, error - bound, -np.inf)
+        assert beyond.max() <= 0, float(beyond.max())
     return float(alive.mean())
 
 
 def _scaled(spec, coefs, lsb):
     """Return the coefficients with states and thresholds counted in LSB."""
     return spec.coefs(
-        *(v if spec.kinds[k] is Kind.UNIT else v / lsb for k, v in coefs._asdict().items())
+        *(v if spec.kinds[k].dimensionless else v / lsb for k, v in coefs._asdict().items())
     )
 
 
@@ -123,7 +135,7 @@ def _rounded(spec, exact, fixed):
     scale = 2.0**fixed.coef_frac
     return spec.coefs(
         *(
-            np.rint(v * scale if spec.kinds[k] is Kind.UNIT else v).astype(np.int64)
+            np.rint(v * scale if spec.kinds[k].dimensionless else v).astype(np.int64)
             for k, v in exact._asdict().items()
         )
     )
@@ -133,5 +145,5 @@ def _exact(spec, ints, fixed):
     """Return what rounded coefficients are worth."""
     scale = 2.0**fixed.coef_frac
     return spec.coefs(
-        *(v / scale if spec.kinds[k] is Kind.UNIT else v for k, v in ints._asdict().items())
+        *(v / scale if spec.kinds[k].dimensionless else v for k, v in ints._asdict().items())
     )

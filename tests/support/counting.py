@@ -47,10 +47,12 @@ def counted(spec, options, coefs):
         array.tally = tally
         return array
 
-    width, steps = len(coefs[0]), 10
+    width, steps = np.shape(coefs[0])[-1], 10
     coefs = spec.at(coefs, 0)
+    modes = spec.modes(coefs._asdict())
     k = spec.coefs(*(watch(value) for value in coefs))
-    z = spec.state(*(watch(np.zeros(width)) for _ in spec.state._fields))
+    rest = np.zeros((spec.rows(spec.state._fields, modes), width))
+    z = spec.state(*(watch(value) for value in spec.parts(spec.state, rest, modes)))
     for row in np.random.default_rng(0).normal(size=(steps, width)):
         _, z = spec.step(Real(), k, z, watch(row), options)
     assert all(value % (width * steps) == 0 for value in tally.values())

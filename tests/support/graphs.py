@@ -38,7 +38,7 @@ class _Maker:
     """Nodes so far.
 
     exact: every constant is exact in float32, and ties are likely; lowerable: no membranes are
-    added to a stream that they come from.
+    added to a stream that they come from; models: the neurons to draw from.
     """
 
     def __init__(self, rng, *, exact, lowerable, names):

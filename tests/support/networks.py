@@ -51,6 +51,8 @@ def batchnorm(rng, width):
 def params(rng, name, width, options=None):
     """Return trained parameters of a neuron model, fast enough to spike within a few steps."""
     options = options or {}
+    if name == "s4d":
+        return modes(rng, width, skip=options.get("skip", True))
     context = options.get("context")
     values = {
         "prf": {
@@ -80,6 +82,21 @@ def params(rng, name, width, options=None):
         },
     }
     return values[name]
+
+
+def modes(rng, width, *, skip=True, count=3):
+    """Return parameters of rotations that last some steps, some of them fast."""
+    rho, angle = rng.uniform(0.5, 0.9, (count, width)), rng.uniform(0, 2.5, (count, width))
+    b_re, b_im, c_re, c_im = rng.uniform(-0.7, 0.7, (4, count, width))
+    return {
+        "a_re": rho * np.cos(angle),
+        "a_im": rho * np.sin(angle),
+        "b_re": b_re,
+        "b_im": b_im,
+        "c_re": c_re,
+        "c_im": c_im,
+        "d": rng.normal(size=width) if skip else np.zeros(width),
+    }
 
 
 def neurons(
@@ -168,6 +185,28 @@ def chain(rng, layers, *, inputs=3, width=5, outputs=2, readout="sum", spiking=F
         nodes.append(Node("readout", Reduce(readout, np.zeros(outputs)), ("out",)))
         last = "readout"
     return check(Graph(tuple(nodes), last))
+
+
+def spiking_ssm(rng, *, inputs=2, width=5, classes=3, bidirectional=False, readout="mean"):
+    """State spaces, scaled, in front of LIF neurons; both directions are summed."""
+    nodes = [Node("input", Input(inputs)), Node("encoder", linear(rng, width, inputs), ("input",))]
+    gain = rng.uniform(0.5, 2, width) * rng.choice([-1, 1], width)
+    ssm = neurons(rng, "s4d", width, gain=gain, bias=rng.normal(size=width) * 0.1)
+    nodes.append(Node("s4d", ssm, ("encoder",)))
+    last = "s4d"
+    if bidirectional:
+        back = neurons(rng, "s4d", width, gain=gain, skip=False, reverse=True)
+        nodes.append(Node("back", back, ("encoder",)))
+        nodes.append(Node("both", Add(), ("s4d", "back")))
+        last = "both"
+    nodes += [
+        Node("threshold", Affine(rng.uniform(0.5, 2, width), np.zeros(width)), (last,)),
+        Node("lif", neurons(rng, "lif", width, reset="hard"), ("threshold",)),
+        Node("out", linear(rng, classes, width), ("lif",)),
+    ]
+    if readout != "steps":
+        nodes.append(Node("readout", Reduce(readout, np.zeros(classes)), ("out",)))
+    return check(Graph(tuple(nodes), nodes[-1].name))
 
 
 def inputs_for(rng, graph, steps=40, samples=4, size=3.0):

@@ -1,7 +1,7 @@
 """The published recurrences, written out independently of the project's steps.
 
 Each yields, step by step, (output, membrane after the step) for inputs [T, B, N]; the membrane is
-the first state of the project's step in published units.
+the first state of the project's step in published units (the output, for neurons with modes).
 """
 
 from __future__ import annotations
@@ -66,4 +66,14 @@ def celif(p, options, x):
         yield s > 0, v
 
 
-PUBLISHED = {"prf": prf, "lif": lif, "spatial": spatial, "li": li, "celif": celif}
+def s4d(p, options, x):
+    """arXiv 2206.11893, Eq. 3-6, in complex numbers; the output is what the tests call membrane."""
+    a, b, c = (re + 1j * im for re, im in ((p.a_re, p.a_im), (p.b_re, p.b_im), (p.c_re, p.c_im)))
+    u = np.zeros((x.shape[1], *a.shape), complex)
+    for row in x:
+        u = a * u + b * row[:, None]
+        y = 2 * (c * u).sum(axis=1).real + (p.d * row if options["skip"] else 0.0)
+        yield y, y
+
+
+PUBLISHED = {"prf": prf, "lif": lif, "spatial": spatial, "li": li, "celif": celif, "s4d": s4d}

@@ -263,3 +263,11 @@ def test_bad_graphs_and_places_are_refused(path, tmp_path, monkeypatch):
     with pytest.raises(ToolError) as caught:
         write(graph, path)
     assert caught.value.code == "E601"
+
+
+def test_neurons_with_modes_are_refused_by_name(tmp_path):
+    rng = np.random.default_rng(4)
+    graph = chain(rng, [("s4d", {})])
+    with pytest.raises(InputError, match="s4d has no form in NIR") as caught:
+        write(graph, tmp_path / "g.nir")
+    assert caught.value.where == 'node "0.neurons"'

@@ -51,7 +51,8 @@ def equal(program, x, path):
     for node in program.populations:
         sent = "spikes" if node.model.spiking else "membrane"
         np.testing.assert_array_equal(found.pop(f"{node.name}/{sent}"), done.values[node.name])
-        for name, state in zip(node.model.state._fields, done.states[node.name], strict=True):
+        states = node.model.parts(node.model.state, done.states[node.name], node.modes)
+        for name, state in zip(node.model.state._fields, states, strict=True):
             np.testing.assert_array_equal(found.pop(f"{node.name}/final_{name}"), state)
     assert not found
     return done
@@ -68,7 +69,9 @@ def population(rng, name, width, edges, spec="prf", options=None, **more):
         return rng.integers(-top, top + 1, (*rows, width))
 
     coefs = {
-        key: integers(key, 4096 if model.kinds[key].value == "unit" else 2000)
+        key: rng.integers(-4096, 4097, (3, width))
+        if key in model.modal
+        else integers(key, 4096 if model.kinds[key].dimensionless else 2000)
         for key in model.coefs._fields
     }
     defaults = {

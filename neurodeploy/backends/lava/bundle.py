@@ -188,7 +188,7 @@ def _edges(
 def _population(
     node: Population, mapped: Mapped, key: str, arrays: dict[str, Any]
 ) -> dict[str, Any]:
-    registers = list(node.model.state._fields)
+    registers = node.model.row_names(node.model.state._fields, node.modes)
     record = {
         "spec": node.spec,
         "options": dict(node.options),
@@ -199,7 +199,7 @@ def _population(
     }
 
     def keep(name: str, value: Ints) -> str:
-        shape = (len(value), node.width) if name in node.model.tables else (node.width,)
+        shape = (*np.shape(value)[:-1], node.width)  # with rows of a table, or modes
         arrays[f"{key}.{name}"] = _narrow(np.broadcast_to(value, shape))
         return f"{key}.{name}"
 

@@ -5,6 +5,7 @@
 and, behind the coefficients, `recurrent` [N, N], one row per sender, its exponent multiplied in.
 Tables are [T, N], and scanned beside the current.
 
+Coefficients with modes are [modes, N], states with modes [modes, B, N].
 All values are int64. `x >> f` is written (x - (x & (2^f - 1))) / 2^f, since BitShift takes unsigned
 numbers only; integer Div truncates, which is rounding toward zero.
 """
@@ -21,6 +22,8 @@ from neurodeploy.graph.forms.sheet import (
     Function,
     Sheet,
     Word,
+    per_mode,
+    resting,
     scan,
     step_body,
     step_calls,
@@ -44,13 +47,14 @@ def function(population: Population, fixed: Fixed) -> Function:
     drive = _scale(sheet, fixed)
     sequence = "current" if heard else drive(sheet, "current", "drive")
     if step.states or heard:
+        coefs = per_mode(sheet, spec, coefs)
         shape = sheet.put("Shape", sequence, start=1)
-        zero = sheet.put("CastLike", sheet.put("ConstantOfShape", shape), sequence, out="zero")
+        start = resting(sheet, step, coefs, sequence, shape, heard=heard)
         finish, sends = (_send, "uint8") if spec.spiking else (_keep, "number")
         echo = _echo(drive) if heard else None
         body = step_body(step, coefs, mul, write, finish, sends=sends, echo=echo)
         rows = table_rows(sheet, step, coefs, sequence)
-        *states, out = scan(sheet, body, zero, sequence, rows, reverse=population.reverse)
+        *states, out = scan(sheet, body, start, sequence, rows, reverse=population.reverse)
         states = states[: len(step.states)]
     else:
         values = step_calls(sheet, step, {**coefs, "x": sequence}, mul, write)

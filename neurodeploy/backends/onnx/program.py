@@ -6,7 +6,8 @@
     <name>/spikes    uint8 [T, B, width]     what each population sends; <name>/membrane, int64,
                                              where its neurons do not spike
     <name>/values    int64                   what each vector operation sends
-    <name>/final_<state>  int64 [B, width]   its states after the last step
+    <name>/final_<state>  int64 [B, width]   its states after the last step, [modes, B, width]
+                                             where a state has modes
 
 Everything between input and output is integer arithmetic. Delays do not appear: values stand in the
 time of the input, as in `program.reference`.
@@ -187,7 +188,9 @@ class _Writer:
         self.sent[node.name] = out
         kind = "uint8" if spiking else "int64"
         self.outputs.append(Value(out, kind, ("T", "B", node.width)))
-        self.outputs += [Value(name, "int64", ("B", node.width)) for name in states]
+        for name, state in zip(states, node.model.state._fields, strict=True):
+            modes = (node.modes,) if state in node.model.modal else ()
+            self.outputs.append(Value(name, "int64", (*modes, "B", node.width)))
 
     def _readout(self) -> None:
         readout = self.program.readout

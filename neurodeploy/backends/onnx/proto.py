@@ -135,7 +135,7 @@ def _node(onnx: Any, numbers: str, call: Call, name: str = "", domain: str = "")
 
 
 def _body(onnx: Any, numbers: str, body: Body) -> Any:
-    """Return a subgraph over rows [B, N]."""
+    """Return a subgraph over rows [B, N], or [modes, B, N]."""
     sent = numbers if body.sends == "number" else body.sends
     kinds = [*(numbers for _ in body.outputs[:-1]), sent]
     return onnx.helper.make_graph(
@@ -143,7 +143,7 @@ def _body(onnx: Any, numbers: str, body: Body) -> Any:
         "step",
         [onnx.ValueInfoProto(name=name) for name in body.inputs],
         [
-            _value(onnx, Value(name, kind, (None, None)))
+            _value(onnx, Value(name, kind, (None,) * (3 if name in body.modal else 2)))
             for name, kind in zip(body.outputs, kinds, strict=True)
         ],
     )

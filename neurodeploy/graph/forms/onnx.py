@@ -30,8 +30,10 @@ from neurodeploy.graph.forms.sheet import (
     Function,
     Sheet,
     fold_calls,
+    per_mode,
     real_mul,
     real_write,
+    resting,
     scan,
     step_body,
     step_calls,
@@ -56,6 +58,7 @@ from neurodeploy.graph.ir import (
     Reduce,
     Relu,
     Rescale,
+    Surrogate,
     Ternary,
 )
 from neurodeploy.neurons import SPECS, NeuronSpec
@@ -150,6 +153,9 @@ def form_of(op: Op) -> Form | None:
     """
     if any(type(op) is kind for kind, _ in STANDARD.values()):
         return None
+    if isinstance(op, Surrogate):
+        what = "a surrogate network is for training: ONNX files hold the neurons it stands for"
+        raise InputError("E108", what, fix="set sdn = None before tracing, or fold the graph")
     try:
         return forms()[function_name(op)]
     except KeyError as error:
@@ -297,13 +303,14 @@ def _neuron_function(
         return out if spec.spiking else inner.put("Mul", out, "amplitude")
 
     if step.states or kind.recurrent:
+        coefs = per_mode(sheet, spec, coefs)
         shape = sheet.put("Shape", drive, start=1)
-        zero = sheet.put("CastLike", sheet.put("ConstantOfShape", shape), drive, out="zero")
+        start = resting(sheet, step, coefs, drive, shape, heard=kind.recurrent)
         sends = "bool" if spec.spiking else "number"
         echo = _echo(sheet, spec) if kind.recurrent else None
         body = step_body(step, coefs, real_mul, real_write, finish, sends=sends, echo=echo)
         rows = table_rows(sheet, step, coefs, drive)
-        out = scan(sheet, body, zero, drive, rows, reverse=kind.reverse)[-1]
+        out = scan(sheet, body, start, drive, rows, reverse=kind.reverse)[-1]
     else:
         values = step_calls(sheet, step, {**coefs, "x": drive}, real_mul, real_write)
         out = finish(sheet, values[step.out])

@@ -30,15 +30,17 @@ class Call:
 class Body:
     """The subgraph that a Scan runs once a step.
 
-    `sends` is the type of the last output: bool, uint8, or that of the file's numbers, like the
-    other outputs. It is written, since onnxruntime before 1.24 asks for it, but says nothing that
-    the calls do not, and is not compared.
+    Of its outputs, [B, N], those in `modal` have a first axis of modes. `sends` is the type of the
+    last output: bool, uint8, or that of the file's numbers, like the other outputs. Both are
+    written, since onnxruntime before 1.24 asks for them, but say nothing that the calls do not, and
+    are not compared.
     """
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     calls: tuple[Call, ...]
     sends: str = field(default="number", compare=False)
+    modal: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,37 @@ def real_write(sheet: Sheet, args: Sequence[str]) -> str:  # noqa: ARG001
     return args[0]
 
 
+def total(sheet: Sheet, args: Sequence[str]) -> str:
+    """Sum over the modes, the first axis."""
+    axis = sheet.put("Constant", value_ints=(0,))
+    return sheet.put("ReduceSum", args[0], axis, keepdims=0)
+
+
+def per_mode(sheet: Sheet, spec: NeuronSpec, coefs: Mapping[str, str]) -> dict[str, str]:
+    """Give coefficients with modes, [modes, N], a batch axis: [modes, 1, N]."""
+    modal = [f"k_{name}" for name in spec.coefs._fields if name in spec.modal]
+    axis = sheet.put("Constant", value_ints=(1,)) if modal else ""
+    return {**coefs, **{key: sheet.put("Unsqueeze", coefs[key], axis) for key in modal}}
+
+
+def resting(
+    sheet: Sheet, step: Traced, coefs: Mapping[str, str], drive: str, shape: str, *, heard: bool
+) -> tuple[str, ...]:
+    """Append the zeros that states start from; `shape` holds [B, N], coefs are of `per_mode`.
+
+    heard: the last is for what the neurons hear of themselves.
+    """
+    zero = sheet.put("CastLike", sheet.put("ConstantOfShape", shape), drive, out="zero")
+    last = (zero,) if heard else ()
+    if not step.modal:
+        return (zero,) * len(step.states) + last
+    first = next(f"k_{name}" for name in step.coefs if name in step.modal)
+    modes = sheet.put("Shape", coefs[first], start=0, end=1)
+    whole = sheet.put("ConstantOfShape", sheet.put("Concat", modes, shape, axis=0))
+    zeros = sheet.put("CastLike", whole, drive, out="zeros")
+    return *(zeros if name in step.modal else zero for name in step.states), *last
+
+
 def step_calls(
     sheet: Sheet, step: Traced, names: Mapping[str, str], mul: Word, write: Word
 ) -> dict[str, str]:
@@ -183,7 +216,7 @@ def step_calls(
     names: the values of `x`, `k_<coefficient>` and `z_<state>`.
     """
     values = dict(names)
-    words: dict[str, Word] = {"mul": mul, "write": write, "read": real_read}
+    words: dict[str, Word] = {"mul": mul, "write": write, "read": real_read, "total": total}
 
     def value(arg: str) -> str:
         return values[arg] if arg in values else sheet.number(float(arg), values["x"])
@@ -243,7 +276,8 @@ def step_body(
     if echo is not None:
         outputs.append(sheet.put("Identity", echo.keep(sheet, sent), out="next_sent"))
     outputs.append(sheet.put("Identity", sent, out="out_t"))
-    return Body(inputs, tuple(outputs), tuple(sheet.calls), sends)
+    modal = frozenset(f"next_{name}" for name in step.states if name in step.modal)
+    return Body(inputs, tuple(outputs), tuple(sheet.calls), sends, modal)
 
 
 def table_rows(sheet: Sheet, step: Traced, coefs: Mapping[str, str], sequence: str) -> list[str]:
@@ -261,9 +295,15 @@ def table_rows(sheet: Sheet, step: Traced, coefs: Mapping[str, str], sequence: s
 
 
 def scan(
-    sheet: Sheet, body: Body, zero: str, sequence: str, rows: Sequence[str], *, reverse: bool
+    sheet: Sheet,
+    body: Body,
+    start: tuple[str, ...],
+    sequence: str,
+    rows: Sequence[str],
+    *,
+    reverse: bool,
 ) -> tuple[str, ...]:
-    """Append a Scan over time that starts from `zero` states; return final states and outputs.
+    """Append a Scan over time that starts from states `start`; return final states and outputs.
 
     The neuron's first step takes the first of `rows`, also in reverse.
     """
@@ -275,6 +315,6 @@ def scan(
         "scan_input_directions": (int(reverse), *(0 for _ in rows)),
         "scan_output_directions": (int(reverse),),
     }
-    inputs = (*(zero for _ in states), sequence, *rows)
+    inputs = (*start, sequence, *rows)
     sheet.calls.append(Call("Scan", inputs, outputs, attributes))
     return outputs

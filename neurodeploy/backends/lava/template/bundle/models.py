@@ -42,7 +42,10 @@ class PyPopulation(PyLoihiProcessModel):  # type: ignore[misc]
         self.spec = SPECS[neuron["spec"]]
         self.options = neuron["options"]
         self.fixed = Fixed(**neuron["fixed"])
-        self.coefs = self.spec.coefs(**neuron["coefs"])
+        self.coefs, self.modes = (
+            self.spec.coefs(**neuron["coefs"]),
+            self.spec.modes(neuron["coefs"]),
+        )
         self.shift, self.bias = neuron["shift"], neuron["bias"]
         self.silence = np.zeros(self.bias.shape, np.int64)
 
@@ -53,14 +56,14 @@ class PyPopulation(PyLoihiProcessModel):  # type: ignore[misc]
         if not 0 <= step < self.steps:
             self.s_out.send(self.silence)
             return
-        registers = self.state[: len(self.spec.state._fields)]
+        registers = self.state[: self.spec.rows(self.spec.state._fields, self.modes)]
         if step == 0:
             registers[:] = 0
         x = self.fixed.shift(current, self.shift) + self.bias
-        before = self.spec.state(*registers)
+        before = self.spec.parts(self.spec.state, registers, self.modes)
         coefs = self.spec.at(self.coefs, step)
         spikes, after = self.spec.step(self.fixed, coefs, before, x, self.options)
-        registers[:] = np.reshape(after, registers.shape)
+        registers[:] = self.spec.stack(after, self.silence.shape)
         self.s_out.send(np.asarray(spikes, np.int64))
 
 
