@@ -43,7 +43,7 @@ from neurodeploy.nn.checkpoint import load_with_example, read_content, write_con
 from neurodeploy.nn.neurons import Neuron
 
 _LEAVES = (
-    *(nn.BatchNorm, nn.Readout, nn.Scale, nn.Threshold, Neuron),
+    *(nn.BatchNorm, nn.Embedding, nn.Readout, nn.Scale, nn.Threshold, Neuron),
     *(torch.nn.Linear, torch.nn.Dropout),
     *torch_vectors.LEAVES,
 )
@@ -79,6 +79,7 @@ class _Tracer:
     def __init__(self, module: torch.nn.Module, example: Any) -> None:
         self.module = module
         self.width = None if example is None else int(np.shape(example)[-1])
+        self.tokens = False
         self.kind = next((p.dtype for p in module.parameters()), torch.float32)
         self.problems: list[NeurodeployError] = []
         self.nodes: list[Node] = []
@@ -103,7 +104,8 @@ class _Tracer:
         for item in traced.nodes:
             if item.op == "placeholder":
                 if not self.nodes:
-                    self._emit(item, "input", Input(self.width or 0), [])
+                    op = Input(self.width or 0, spiking=self.tokens, tokens=self.tokens)
+                    self._emit(item, "input", op, [])
                 elif not item.users:
                     continue
                 else:
@@ -119,8 +121,12 @@ class _Tracer:
     def _input_width(self, traced: fx.Graph) -> None:
         """Find the width of the input from the first layer that has one."""
         for item in traced.nodes:
-            if self.width is None and item.op == "call_module":
-                self.width = _input_width(self.module.get_submodule(str(item.target)))
+            if item.op == "call_module":
+                module = self.module.get_submodule(str(item.target))
+                if isinstance(module, nn.Embedding):
+                    self.tokens, self.width = True, module.num_embeddings
+                elif self.width is None:
+                    self.width = _input_width(module)
         if self.width is None:
             raise InputError(
                 "E106", "the width of the input is not known", fix="give an example [T, B, C]"
@@ -146,6 +152,10 @@ class _Tracer:
         if _is_identity(module):
             self.names[item] = self.names[source]
             return
+        if (wrong := self._misplaced(module, self.names[source])) is not None:
+            self._refuse(f"{path} ({type(module).__name__})", *wrong)
+            self._stand_in(item)
+            return
         if isinstance(module, nn.GSU):
             self.names[item] = torch_vectors.gsu(module, path, self.names[source], self._add)
             return
@@ -158,6 +168,20 @@ class _Tracer:
             self._stand_in(item)
             return
         self._emit(item, path, op, [source])
+
+    def _misplaced(self, module: torch.nn.Module, source: str) -> tuple[str, str] | None:
+        """Return what is wrong with a layer where it stands, and the fix; None if nothing is."""
+        op = next((node.op for node in self.nodes if node.name == source), None)
+        if isinstance(module, nn.Embedding) and not isinstance(op, Input):
+            return "an embedding of something else than the input", "put it first"
+        if isinstance(op, Input) and op.tokens and not isinstance(module, nn.Embedding):
+            return "it reads token ids", "read them by one Embedding"
+        if isinstance(module, nn.Readout) and module.kind == "rate":
+            spikes = isinstance(op, Neurons) and op.model.spiking and op.amplitude == 1
+            if not spikes and op is not None:
+                fix = 'put it behind spiking neurons without amplitude, or use "mean"'
+                return "a spike rate of what is not plain spikes", fix
+        return None
 
     def _operation(self, item: fx.Node) -> None:
         found = _operation(item, self.widths, self.names, self.kind)
@@ -235,6 +259,8 @@ def _module_op(module: torch.nn.Module, width: int, kind: torch.dtype) -> Op | N
         return _neurons(module, kind)
     if isinstance(module, nn.BatchNorm):
         return _batchnorm(module)
+    if isinstance(module, nn.Embedding):
+        return Linear(_array(module.weight).T.copy(), np.zeros(module.embedding_dim))
     if isinstance(module, torch.nn.Linear):
         bias = np.zeros(module.out_features) if module.bias is None else _array(module.bias)
         return Linear(_array(module.weight), bias)
@@ -243,7 +269,7 @@ def _module_op(module: torch.nn.Module, width: int, kind: torch.dtype) -> Op | N
     if isinstance(module, nn.Scale):
         return Affine(vector(_rounded(module.gain, kind), width), np.zeros(width))
     if isinstance(module, nn.Readout):
-        return Reduce(module.kind, np.zeros(width))
+        return Reduce("mean" if module.kind == "rate" else module.kind, np.zeros(width))
     return None
 
 

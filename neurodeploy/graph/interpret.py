@@ -34,6 +34,7 @@ from neurodeploy.graph.surrogate import predicted
 from neurodeploy.graph.vectors import values_of
 from neurodeploy.kernels import packed, real_kernel, share
 from neurodeploy.neurons.spec import over_batch
+from neurodeploy.tokens import one_hot
 
 
 @overload
@@ -94,10 +95,13 @@ def run(
 
 
 def checked_input(graph: Graph, x: Any) -> Array:
-    """Return x as float64 [T, B, C]; raise InputError E106 if the graph cannot read it."""
-    data = np.asarray(x, np.float64)
+    """Return x as float64 [T, B, C], token ids as spikes.
+
+    Raises InputError E106 if the graph cannot read it.
+    """
     op = graph.input.op
-    width = op.width if isinstance(op, Input) else 0
+    assert isinstance(op, Input)
+    data, width = one_hot(x, op.width) if op.tokens else np.asarray(x, np.float64), op.width
     if data.ndim != 3 or data.shape[2] != width or data.shape[0] < 1:
         raise InputError(
             "E106",

@@ -45,10 +45,19 @@ class Op:
 
 @dataclass(frozen=True, eq=False)
 class Input(Op):
-    """What comes from outside: real numbers, or spikes (0 and 1) where `spiking`."""
+    """What comes from outside: real numbers, or spikes (0 and 1) where `spiking`.
+
+    With `tokens` the spikes are one-hot, and may be given as ids [T, B, 1] (`neurodeploy.tokens`).
+    """
 
     width: int
     spiking: bool = False
+    tokens: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.tokens and not self.spiking:
+            raise InputError("E107", "tokens are spikes", fix="use Input(width, True, True)")
 
 
 @dataclass(frozen=True, eq=False)

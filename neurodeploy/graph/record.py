@@ -3,8 +3,8 @@
     record   dict of str, int, float, bool, list and dict; JSON writes it without loss
     arrays   dict of float64 arrays; the record names them, as "node:field" or "node:field.key"
 
-What an operation does not have (`recurrent`) is left out. Reading is strict: every key must be
-known, every array used, and the graph must obey its rules.
+What an operation does not have (`recurrent`, `tokens`) is left out. Reading is strict: every key
+must be known, every array used, and the graph must obey its rules.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ OPS: dict[str, type[Op]] = {
 
 Record = dict[str, Any]
 _OPTIONAL = Array | None  # a field that is left out where it is None
+_UNLESS_SET = ("tokens",)  # fields that are left out where they are False
 
 
 def to_record(graph: Graph) -> tuple[Record, dict[str, Array]]:
@@ -92,6 +93,7 @@ def _plain(item: Op | Range, name: str, arrays: dict[str, Array]) -> Record:
         )
         for field in fields(item)
         if getattr(item, field.name) is not None
+        and not (field.name in _UNLESS_SET and not getattr(item, field.name))
     }
 
 
@@ -184,7 +186,8 @@ class _Reader:
 
     def _fields(self, cls: type[Any], given: Mapping[str, Any], name: str) -> dict[str, Any]:
         hints = get_type_hints(cls)
-        absent = {key for key, hint in hints.items() if hint == _OPTIONAL and key not in given}
+        optional = {key for key, hint in hints.items() if hint == _OPTIONAL or key in _UNLESS_SET}
+        absent = optional - set(given)
         self._keys(given, tuple(i.name for i in fields(cls) if i.name not in absent), name)
         return {
             key: self._read(hints[key], value, f"{name}:{key}")

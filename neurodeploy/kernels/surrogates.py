@@ -19,7 +19,7 @@ def arctan(m: Any, a: Any) -> Any:
 
 
 def triangle(m: Any, a: Any) -> Any:
-    """Return a triangle of height a and half-width 1/a (SpikingSSM with a = 1)."""
+    """Return a triangle of height a and half-width 1/a: the slope of a piecewise quadratic."""
     return a * (1.0 - a * abs(m)) * (a * abs(m) < 1.0)
 
 
@@ -35,5 +35,6 @@ def fast_sigmoid(m: Any, a: Any) -> Any:
 
 
 SURROGATES: dict[str, Callable[[Any, Any], Any]] = {
-    function.__name__: function for function in (arctan, triangle, boxcar, fast_sigmoid)
+    **{function.__name__: function for function in (arctan, triangle, boxcar, fast_sigmoid)},
+    "piecewise_quadratic": triangle,  # by the name of its integral (SpikingSSM, with a = 1)
 }

@@ -1,5 +1,6 @@
 """Every neuron the toolchain knows. Adding one is one file and one line here."""
 
+from neurodeploy.neurons.alif import ALIF
 from neurodeploy.neurons.celif import CELIF
 from neurodeploy.neurons.li import LI
 from neurodeploy.neurons.lif import LIF
@@ -7,7 +8,11 @@ from neurodeploy.neurons.prf import PRF
 from neurodeploy.neurons.s4d import S4D
 from neurodeploy.neurons.spatial import SPATIAL
 from neurodeploy.neurons.spec import Kind, NeuronSpec, Traced
+from neurodeploy.neurons.tclif import TCLIF
+from neurodeploy.neurons.two_compartment import TWO_COMPARTMENT
 
-SPECS: dict[str, NeuronSpec] = {spec.name: spec for spec in (PRF, LIF, SPATIAL, LI, CELIF, S4D)}
+SPECS: dict[str, NeuronSpec] = {
+    spec.name: spec for spec in (PRF, LIF, SPATIAL, LI, CELIF, S4D, ALIF, TCLIF, TWO_COMPARTMENT)
+}
 
 __all__ = ["SPECS", "Kind", "NeuronSpec", "Traced"]

@@ -52,6 +52,17 @@ class Traced:
     modal: frozenset[str] = frozenset()
 
     @property
+    def decision(self) -> Instr | None:
+        """The comparison that the output is, or None for a neuron that does not spike."""
+        return next((i for i in self.instrs if i.out == self.out and i.op in ("ge", "gt")), None)
+
+    @property
+    def registers(self) -> tuple[str, ...]:
+        """The values that stand in a register at some time: all that is written, and the states."""
+        written = (i.out for i in self.instrs if i.op == "write")
+        return tuple(dict.fromkeys((*written, *self.next_states)))
+
+    @property
     def words(self) -> frozenset[str]:
         """The vocabulary that a target's neuron core needs to run this."""
         return frozenset(instr.op for instr in self.instrs)

@@ -1,10 +1,13 @@
 """Trainable torch modules; every one takes and returns [T, B, C]."""
 
+from neurodeploy.nn.adaptive import ALIF
 from neurodeploy.nn.celif import CELIF, CELIFNet, TemporalEncoding
 from neurodeploy.nn.checkpoint import load, save
-from neurodeploy.nn.layers import BatchNorm, Readout, Scale
+from neurodeploy.nn.compartments import TCLIF, TwoCompartment
+from neurodeploy.nn.layers import BatchNorm, Embedding, Readout, Scale
 from neurodeploy.nn.networks import SpikingLayer, SpikingMLP
 from neurodeploy.nn.neurons import LI, LIF, PRF, SpatialNeuron
+from neurodeploy.nn.parallel import ParallelLIF
 from neurodeploy.nn.recompute import recompute
 from neurodeploy.nn.s4d import S4D
 from neurodeploy.nn.sdn import SDN, SurrogateLIF, Threshold, train_sdn
@@ -13,6 +16,7 @@ from neurodeploy.nn.spiking_ssm import BinaryS4D, BinaryS4DBlock, SpikingSSM, Sp
 from neurodeploy.nn.ternary import GSU, Ternary
 
 __all__ = [
+    "ALIF",
     "CELIF",
     "GSU",
     "LI",
@@ -21,10 +25,13 @@ __all__ = [
     "S4D",
     "SDN",
     "SDTCM",
+    "TCLIF",
     "BatchNorm",
     "BinaryS4D",
     "BinaryS4DBlock",
     "CELIFNet",
+    "Embedding",
+    "ParallelLIF",
     "Readout",
     "SDTCMBlock",
     "Scale",
@@ -37,6 +44,7 @@ __all__ = [
     "TemporalEncoding",
     "Ternary",
     "Threshold",
+    "TwoCompartment",
     "load",
     "recompute",
     "save",

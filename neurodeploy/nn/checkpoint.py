@@ -32,10 +32,13 @@ from torch import Tensor
 
 from neurodeploy.errors import InputError, NeurodeployError, together
 from neurodeploy.files import new_file
+from neurodeploy.nn.adaptive import ALIF
 from neurodeploy.nn.celif import CELIF, CELIFNet, TemporalEncoding
-from neurodeploy.nn.layers import BatchNorm, Readout, Scale
+from neurodeploy.nn.compartments import TCLIF, TwoCompartment
+from neurodeploy.nn.layers import BatchNorm, Embedding, Readout, Scale
 from neurodeploy.nn.networks import SpikingMLP
 from neurodeploy.nn.neurons import LI, LIF, PRF, SpatialNeuron
+from neurodeploy.nn.parallel import ParallelLIF
 from neurodeploy.nn.s4d import S4D
 from neurodeploy.nn.sdn import SDN, SurrogateLIF, Threshold
 from neurodeploy.nn.sdtcm import SDTCM, SDTCMBlock
@@ -45,7 +48,9 @@ from neurodeploy.nn.ternary import GSU, Ternary
 FORMAT, VERSION = "neurodeploy.model", 1
 SEQUENTIAL = "torch.nn.Sequential"
 CLASSES: dict[str, type[torch.nn.Module]] = {
-    **{c.__name__: c for c in (PRF, LIF, SpatialNeuron, LI, S4D, BatchNorm, Readout, Scale)},
+    **{c.__name__: c for c in (PRF, LIF, SpatialNeuron, LI, S4D, ALIF, TCLIF)},
+    **{c.__name__: c for c in (TwoCompartment, ParallelLIF)},
+    **{c.__name__: c for c in (BatchNorm, Embedding, Readout, Scale)},
     **{c.__name__: c for c in (CELIF, CELIFNet, TemporalEncoding)},
     **{c.__name__: c for c in (SDTCMBlock, SDTCM, SpikingMLP, SDN, SurrogateLIF, Threshold)},
     **{c.__name__: c for c in (SpikingSSMBlock, SpikingSSM, BinaryS4DBlock, BinaryS4D)},

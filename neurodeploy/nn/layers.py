@@ -10,7 +10,7 @@ from torch import Tensor
 from neurodeploy.errors import InputError
 from neurodeploy.nn.norm import normalise
 
-READOUTS = ("mean", "sum", "last", "steps")
+READOUTS = ("mean", "sum", "last", "rate", "steps")
 
 
 class BatchNorm(torch.nn.BatchNorm1d):
@@ -63,7 +63,11 @@ class BatchNorm(torch.nn.BatchNorm1d):
 
 
 class Readout(torch.nn.Module):
-    """Reduce the time axis: [T, B, N] to [B, N] by "mean", "sum" or "last"; "steps" keeps it."""
+    """Reduce the time axis: [T, B, N] to [B, N] by "mean", "sum", "last" or "rate".
+
+    "rate" is the mean of spikes, and for them only: a network where anything else comes in is
+    refused when it is traced. "steps" keeps the time axis.
+    """
 
     def __init__(self, kind: str = "mean") -> None:
         super().__init__()
@@ -81,7 +85,7 @@ class Readout(torch.nn.Module):
         if self.kind == "last":
             return x[-1]
         total = x.sum(0)
-        return total / len(x) if self.kind == "mean" else total
+        return total if self.kind == "sum" else total / len(x)
 
     def config(self) -> dict[str, Any]:
         """Return the arguments that build this module anew, as plain data."""
@@ -90,6 +94,29 @@ class Readout(torch.nn.Module):
     def extra_repr(self) -> str:
         """Return the kind, for `repr`."""
         return self.kind
+
+
+class Embedding(torch.nn.Embedding):
+    """Vectors for tokens: ids x [T, B, 1], of any type, to [T, B, width]; nothing (-1) is zeros.
+
+    It reads a network's input, and deploys as a Linear on one-hot spikes.
+    """
+
+    def __init__(self, tokens: int, width: int) -> None:
+        super().__init__(tokens, width)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the vectors; raises InputError E106 for another shape, or an id out of range."""
+        ids = input[..., 0].long() if input.dim() == 3 and input.shape[2] == 1 else None
+        top = self.num_embeddings - 1
+        if ids is None or (ids.numel() and not -1 <= int(ids.min()) <= int(ids.max()) <= top):
+            what = f"Embedding got {input.dtype} of shape {list(input.shape)}"
+            raise InputError("E106", what, fix=f"give ids [T, B, 1] from 0 to {top}, or -1")
+        return super().forward(ids.clamp(min=0)) * (ids >= 0).unsqueeze(-1)
+
+    def config(self) -> dict[str, Any]:
+        """Return the arguments that build this module anew, as plain data."""
+        return {"tokens": self.num_embeddings, "width": self.embedding_dim}
 
 
 class Scale(torch.nn.Module):

@@ -74,7 +74,7 @@ class Neuron(torch.nn.Module, ABC):
 
     def alpha(self) -> Tensor:
         """Return the amplitude, a float64 tensor []."""
-        return _fixed(1.0) if self.log_amplitude is None else self.log_amplitude.double().exp()
+        return fixed(1.0) if self.log_amplitude is None else self.log_amplitude.double().exp()
 
     def folded(self) -> tuple[Any, Any]:
         """Return (coefficients of the step, membrane per unit of folded state), float64."""
@@ -126,7 +126,7 @@ class Neuron(torch.nn.Module, ABC):
         self.register_parameter("beta_logit", None if logit is None else torch.nn.Parameter(logit))
 
     def _decay(self) -> Tensor:
-        return _fixed(self.beta) if self.beta_logit is None else self.beta_logit.double().sigmoid()
+        return fixed(self.beta) if self.beta_logit is None else self.beta_logit.double().sigmoid()
 
     def _accept(self, x: Tensor) -> None:
         if x.dim() != 3 or x.shape[-1] != self.width or not len(x) or not x.is_floating_point():
@@ -154,7 +154,8 @@ class PRF(Neuron):
 
     dt: range [lo, hi] of the step lengths [model time], drawn log-uniformly and trained as
     `log_dt` [width]. theta: range of the angular frequencies [rad / model time], drawn uniformly
-    and trained. tau [model time] and v_th [membrane] stay as they are.
+    and trained. v_th [membrane] stays as it is, and so does tau [model time], unless `train_tau`:
+    then each channel trains its own as `log_tau` [width], and so its rate of decay 1/tau.
 
     The paper finds that the range of theta decides (Tables 17-21): best were up to pi/6 on
     ListOps, pi/8 on Text, pi/7 on Retrieval, 25 on Image, 10 on Pathfinder. The default, pi, is
@@ -165,6 +166,7 @@ class PRF(Neuron):
     spec = SPECS["prf"]
     log_dt: torch.nn.Parameter
     theta: torch.nn.Parameter
+    log_tau: torch.nn.Parameter | None
 
     def __init__(
         self,
@@ -174,6 +176,7 @@ class PRF(Neuron):
         theta: Sequence[float] = (0.0, math.pi),
         tau: float = 2.0,
         v_th: float = 1.0,
+        train_tau: bool = False,
         compare: str = ">=",
         amplitude: bool = False,
         reverse: bool = False,
@@ -191,6 +194,8 @@ class PRF(Neuron):
         low, high = self.dt_range
         self.log_dt = _uniform(width, math.log(low), math.log(high))
         self.theta = _uniform(width, *self.theta_range)
+        start = torch.full((width,), math.log(self.tau)) if train_tau else None
+        self.register_parameter("log_tau", None if start is None else torch.nn.Parameter(start))
 
     def _range(self, name: str, ends: Sequence[float]) -> tuple[float, float]:
         if len(ends) != 2 or not ends[0] <= ends[1]:
@@ -198,26 +203,30 @@ class PRF(Neuron):
         return float(ends[0]), float(ends[1])
 
     def params(self) -> Any:
-        """Return dt and theta [width], tau and v_th []."""
+        """Return dt and theta [width], tau [width] if trained, else [], and v_th []."""
         dt, theta = self.log_dt.double().exp(), self.theta.double()
-        return self.spec.params(dt=dt, tau=_fixed(self.tau), theta=theta, v_th=_fixed(self.v_th))
+        tau = fixed(self.tau) if self.log_tau is None else self.log_tau.double().exp()
+        return self.spec.params(dt=dt, tau=tau, theta=theta, v_th=fixed(self.v_th))
 
     def config(self) -> dict[str, Any]:
         """Return the arguments that build this module anew, as plain data."""
         own = {"dt": self.dt_range, "theta": self.theta_range, "tau": self.tau, "v_th": self.v_th}
-        return {**super().config(), **own}
+        return {**super().config(), **own, "train_tau": self.log_tau is not None}
 
 
 class LIF(Neuron):
     """Leaky integrate-and-fire (arXiv 2410.03530, Eq. 2-3).
 
     beta: decay per step; with `train_beta` each channel trains its own, sigmoid(beta_logit).
-    v_th, v_reset [membrane] and gain [membrane / input] stay as they are. reset: "soft" subtracts
-    v_th, "hard" goes to v_reset, "none" leaves the membrane. Raises InputError E105 for values
-    the model does not have.
+    v_th [membrane]: the threshold; with `train_v_th` each channel trains its own, exp(log_v_th).
+    v_reset [membrane] and gain [membrane / input] stay as they are. reset: "soft" subtracts v_th,
+    "hard" goes to v_reset, "none" leaves the membrane; "soft_after_decay" and "hard_next" come at
+    the next step (see `neurodeploy.neurons.lif`). Raises InputError E105 for values the model does
+    not have.
     """
 
     spec = SPECS["lif"]
+    log_v_th: torch.nn.Parameter | None
 
     def __init__(
         self,
@@ -230,6 +239,7 @@ class LIF(Neuron):
         reset: str = "soft",
         compare: str = ">=",
         train_beta: bool = False,
+        train_v_th: bool = False,
         amplitude: bool = False,
         reverse: bool = False,
         recurrent: bool = False,
@@ -243,16 +253,19 @@ class LIF(Neuron):
         self.v_th, self.gain, self.v_reset = float(v_th), float(gain), float(v_reset)
         self._set_decay(beta, train_beta)
         self._require_valid(self.spec.params(self.beta, self.v_th, self.gain, self.v_reset))
+        start = torch.full((width,), math.log(self.v_th)) if train_v_th else None
+        self.register_parameter("log_v_th", None if start is None else torch.nn.Parameter(start))
 
     def params(self) -> Any:
-        """Return beta, [width] if trained, else []; v_th, gain and v_reset []."""
-        fixed = (_fixed(value) for value in (self.v_th, self.gain, self.v_reset))
-        return self.spec.params(self._decay(), *fixed)
+        """Return beta and v_th, [width] if trained, else []; gain and v_reset []."""
+        v_th = fixed(self.v_th) if self.log_v_th is None else self.log_v_th.double().exp()
+        return self.spec.params(self._decay(), v_th, fixed(self.gain), fixed(self.v_reset))
 
     def config(self) -> dict[str, Any]:
         """Return the arguments that build this module anew, as plain data."""
-        own = ("beta", "v_th", "gain", "v_reset", "train_beta")
-        return {**super().config(), **{name: getattr(self, name) for name in own}}
+        names = ("beta", "v_th", "gain", "v_reset", "train_beta")
+        own = {name: getattr(self, name) for name in names}
+        return {**super().config(), **own, "train_v_th": self.log_v_th is not None}
 
 
 class SpatialNeuron(Neuron):
@@ -284,7 +297,7 @@ class SpatialNeuron(Neuron):
 
     def params(self) -> Any:
         """Return v_th []."""
-        return self.spec.params(_fixed(self.v_th))
+        return self.spec.params(fixed(self.v_th))
 
     def config(self) -> dict[str, Any]:
         """Return the arguments that build this module anew, as plain data."""
@@ -327,7 +340,8 @@ class LI(Neuron):
         return {**self.options, **own, "recurrent": self.recurrent is not None}
 
 
-def _fixed(value: float) -> Tensor:
+def fixed(value: float) -> Tensor:
+    """Return a number as a float64 tensor []."""
     return torch.tensor(value, dtype=torch.float64)
 
 

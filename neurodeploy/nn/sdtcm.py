@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from neurodeploy.errors import InputError
-from neurodeploy.nn.layers import BatchNorm, Readout, Scale
+from neurodeploy.nn.layers import BatchNorm, Embedding, Readout, Scale
 from neurodeploy.nn.neurons import PRF, STEEPNESS, SpatialNeuron
 from neurodeploy.nn.recompute import checked_steps, recompute
 
@@ -37,9 +37,9 @@ AMPLITUDES = ("sn", "tn", "both", "none")
 class SDTCMBlock(torch.nn.Module):
     """One block: [T, B, width] to [T, B, width]; see the module's equations.
 
-    amplitude: which layers train a spike amplitude, "sn", "tn", "both" or "none". dt, theta, tau
-    and v_th are those of `PRF`, v_sn the threshold of the spatial neuron. Raises InputError E105
-    for a value that is not known.
+    amplitude: which layers train a spike amplitude, "sn", "tn", "both" or "none". dt, theta, tau,
+    v_th and train_tau are those of `PRF`, v_sn the threshold of the spatial neuron. Raises
+    InputError E105 for a value that is not known.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class SDTCMBlock(torch.nn.Module):
         theta: Sequence[float] = (0.0, math.pi),
         tau: float = 2.0,
         v_th: float = 1.0,
+        train_tau: bool = False,
         dropout: float = 0.0,
         surrogate: str = "arctan",
         steepness: float = STEEPNESS,
@@ -66,6 +67,7 @@ class SDTCMBlock(torch.nn.Module):
                 raise InputError("E105", f"no {name} {value!r}", where=where, fix=fix)
         how: Any = {"surrogate": surrogate, "steepness": steepness}
         prf: Any = {"dt": dt, "theta": theta, "tau": tau, "v_th": v_th, **how}
+        prf["train_tau"] = train_tau
         prf["amplitude"] = amplitude in ("tn", "both")
         self.placement, self.outer_residual = norm, outer_residual
         self.norm = BatchNorm(width) if norm else None
@@ -100,7 +102,7 @@ class SDTCMBlock(torch.nn.Module):
         tn, sn = self.tn.config(), self.sn.config()
         trained = (tn["amplitude"], sn["amplitude"])
         names = {(True, True): "both", (True, False): "tn", (False, True): "sn"}
-        shared = ("width", "dt", "theta", "tau", "v_th", "surrogate", "steepness")
+        shared = ("width", "dt", "theta", "tau", "v_th", "train_tau", "surrogate", "steepness")
         return {
             "norm": self.placement,
             "bidirectional": self.tn_reverse is not None,
@@ -115,8 +117,9 @@ class SDTCMBlock(torch.nn.Module):
 class SDTCM(torch.nn.Module):
     """A whole SD-TCM network: x [T, B, inputs] to logits [B, classes].
 
-    x times `input_scale`, a Linear encoder to `width`, `blocks` blocks, one more BatchNorm if
-    `norm` is "pre", the readout over time, a Linear classifier. With readout="steps" the
+    x times `input_scale`, a Linear encoder to `width` (with `tokens`, an Embedding of so many ids,
+    which x [T, B, 1] holds), `blocks` blocks, one more BatchNorm if `norm` is "pre", the readout
+    over time, a Linear classifier. With readout="steps" the
     classifier runs on every step: [T, B, classes]. Sequences of at least `checkpoint_steps` steps
     train with less memory and one more forward pass (`recompute`). `block` are the arguments of
     `SDTCMBlock`. Raises InputError E105 for a value that is not known, or without blocks.
@@ -132,15 +135,22 @@ class SDTCM(torch.nn.Module):
         readout: str = "mean",
         input_scale: float = 1.0,
         checkpoint_steps: int | None = None,
+        tokens: int | None = None,
         **block: Any,
     ) -> None:
         super().__init__()
-        self.checkpoint_steps = checked_steps(checkpoint_steps, "neurodeploy.nn.SDTCM")
+        where = "neurodeploy.nn.SDTCM"
+        self.checkpoint_steps = checked_steps(checkpoint_steps, where)
         if blocks < 1:
-            where, fix = "neurodeploy.nn.SDTCM", "give it at least one"
-            raise InputError("E105", f"{blocks} blocks", where=where, fix=fix)
-        self.scale = Scale(inputs, input_scale)
-        self.encoder = torch.nn.Linear(inputs, width)
+            raise InputError("E105", f"{blocks} blocks", where=where, fix="give it at least one")
+        if tokens is not None and (tokens < 1 or inputs != 1 or input_scale != 1):
+            what = f"{tokens} tokens, {inputs} inputs, input_scale {input_scale}"
+            fix = "tokens come as one input, ids, without a scale"
+            raise InputError("E105", what, where=where, fix=fix)
+        self.scale = Scale(inputs, input_scale) if tokens is None else None
+        self.encoder: torch.nn.Linear | Embedding = (
+            torch.nn.Linear(inputs, width) if tokens is None else Embedding(tokens, width)
+        )
         self.blocks = torch.nn.ModuleList(SDTCMBlock(width, **block) for _ in range(blocks))
         self.norm = BatchNorm(width) if block.get("norm", "pre") == "pre" else None
         self.readout = Readout(readout)
@@ -148,7 +158,7 @@ class SDTCM(torch.nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits, [B, classes], or [T, B, classes] for readout="steps"."""
-        u = self.encoder(self.scale(x))
+        u = self.encoder(x if self.scale is None else self.scale(x))
         for block in self.blocks:
             u = recompute(block, u, self.checkpoint_steps)
         if self.norm is not None:
@@ -161,11 +171,16 @@ class SDTCM(torch.nn.Module):
         block = self.blocks[0]
         assert isinstance(block, SDTCMBlock)
         return {
-            "inputs": self.encoder.in_features,
+            **self._input_config(),
             "blocks": len(self.blocks),
             "classes": self.classifier.out_features,
             "readout": self.readout.kind,
-            "input_scale": self.scale.gain,
             "checkpoint_steps": self.checkpoint_steps,
             **block.config(),
         }
+
+    def _input_config(self) -> dict[str, Any]:
+        if isinstance(self.encoder, Embedding):
+            return {"inputs": 1, "tokens": self.encoder.num_embeddings, "input_scale": 1.0}
+        scale = 1.0 if self.scale is None else self.scale.gain
+        return {"inputs": self.encoder.in_features, "tokens": None, "input_scale": scale}

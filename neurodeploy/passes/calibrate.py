@@ -1,10 +1,15 @@
 """Measure, or bound, what every node reaches.
 
 With data, the float graph runs on it and the least and greatest values are noted. Without, bounds
-follow from the weights: an input in [-1, 1] (spikes: [0, 1]), a Linear's rows summed, a membrane of
-pole p bounded by its drive / (1 - |p|), or by its drive times `steps` where it does not decay;
-a graded output by one step from there, with magnitudes for numbers.
-Bounds are safe and wide; data give more precise integers.
+follow from the weights: an input in [-1, 1] (spikes: [0, 1]), a Linear's rows summed, a register
+bounded by what drive and resets add up to over `steps` steps,
+
+    sum over t of |A^t B| drive + |A^t| amounts
+
+with A and B the undriven update and the response to the drive, as `step` has them when nothing
+fires. Neurons with tables or modes: a membrane of pole p reaches its drive / (1 - |p|), or its
+drive times `steps` where it does not decay; a graded output follows by one step from there, with
+magnitudes for numbers. Bounds are wide; data give more precise integers.
 """
 
 from __future__ import annotations
@@ -14,6 +19,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from neurodeploy.arith import Real
 from neurodeploy.graph.interpret import checked_input, run
 from neurodeploy.graph.ir import (
     Add,
@@ -31,9 +37,11 @@ from neurodeploy.graph.ir import (
     VectorOp,
 )
 from neurodeploy.graph.vectors import bounds_of
+from neurodeploy.neurons import Kind
 from neurodeploy.passes.base import GraphPass
 
 _CHUNK = 16  # samples at a time: bounds memory
+_HUGE = 1e200  # above this, what grows without bound is cut off
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,11 +141,8 @@ def _population(op: Population, drive: Range, steps: int) -> Range:
     if op.recurrent is not None:  # every sender at once; a membrane fed back is not lowered
         top = top + np.abs(op.recurrent).sum(axis=1) * abs(op.amplitude)
     coefs = spec.coefs(**op.coefs)
-    poles = spec.poles(coefs)
-    size = np.zeros((1, 1)) if poles is None else np.atleast_2d(np.abs(poles))
-    with np.errstate(divide="ignore"):
-        held = np.minimum(1 / np.maximum(1 - size, 0), steps)
-    peaks = top * held
+    known = not (spec.tables or spec.modal)
+    peaks = _reach(op, top, steps)[None] if known else _by_poles(op, top, steps)
     amplitude = np.full_like(top, op.amplitude)
     if spec.spiking:
         peak = np.broadcast_to(peaks.max(axis=0), top.shape)
@@ -182,3 +187,46 @@ class _Size:
 
     def total(self, value: Any) -> Any:
         return _Number(value.size.sum(axis=0))
+
+
+def _by_poles(op: Population, top: Array, steps: int) -> Array:
+    """Return the reach [poles, width] of what decays by each pole alone."""
+    poles = op.model.poles(op.model.coefs(**op.coefs))
+    with np.errstate(divide="ignore"):
+        held = np.minimum(1 / np.maximum(1 - np.atleast_2d(np.abs(poles)), 0), steps)
+    return np.asarray(top * held)
+
+
+@dataclass(frozen=True)
+class _Silent(Real):
+    """The Real reading of neurons that do not fire."""
+
+    def spike(self, value: Any, threshold: Any, compare: str) -> Any:  # noqa: ARG002
+        return np.zeros(np.shape(value), bool)
+
+
+def _reach(op: Population, top: Array, steps: int) -> Array:
+    """Return what the registers of neurons can reach in `steps` steps of a drive up to `top`."""
+    spec, zero = op.model, np.zeros_like(top)
+    values = (abs(op.coefs[k]) for k, kind in spec.kinds.items() if kind is Kind.AMOUNT)
+    amounts, size = sum(values, start=zero), len(spec.state._fields)
+
+    def update(state: Array, x: Any) -> Array:
+        _, after = spec.step(_Silent(), spec.coefs(**op.coefs), spec.state(*state), x, op.options)
+        return np.clip(
+            np.reshape(np.broadcast_arrays(*after, top)[:size], state.shape), -_HUGE, _HUGE
+        )
+
+    rest = np.zeros((size, 1, *top.shape))
+    offset = update(rest, zero)
+    units = np.broadcast_to(np.eye(size)[:, :, None], (size, size, *top.shape))
+    response = np.concatenate([update(rest, np.ones_like(top)) - offset, units], axis=1)
+    driven, reset = np.zeros((2, size, *top.shape))
+    for _ in range(steps):
+        driven += np.abs(response[:, 0]) * top + np.abs(offset[:, 0])
+        reset += np.abs(response[:, 1:]).sum(axis=1) * amounts
+        response = update(response, zero) - offset
+    step = spec.traced(op.options)
+    if step.decision and step.decision.args[0] not in step.registers:
+        driven = 2 * driven + top  # what a moving threshold takes is at most what was there
+    return np.asarray(np.max([top, *(driven + reset)], axis=0))

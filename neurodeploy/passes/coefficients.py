@@ -9,8 +9,9 @@
 
 `lsb` [width] is what one unit of state is worth, `scale` [width] a graded output per unit of
 weighted state, at least the largest output weight. What rounding does to the dynamics is judged by
-the poles: one that no longer decays is refused by name; the change of each channel's time
-constant, and rotations that stop, are reported.
+the poles: one that no longer decays, and did before, is refused by name; the change of each
+channel's time constant (of the slowest pole of a few, of every mode), and rotations that stop, are
+reported.
 """
 
 from __future__ import annotations
@@ -78,15 +79,34 @@ def round_coefs(
                     " length or input gain in these channels",
                 )
             )
-    poles = spec.poles(spec.coefs(**op.coefs))
+    poles = _sorted_poles(op, op.coefs)
     if poles is None:
         return Rounded(coefs, problems, {})
-    after = spec.poles(spec.coefs(**{k: v / 2.0**fixed.coef_frac for k, v in coefs.items()}))
-    held = (np.abs(after) >= 1) & (np.abs(poles) < 1)
-    stuck = np.flatnonzero(np.atleast_2d(held).any(axis=0))
+    after = _sorted_poles(op, {k: v / 2.0**fixed.coef_frac for k, v in coefs.items()})
+    stuck = np.flatnonzero(np.any((np.abs(after) >= _UNDAMPED) & (np.abs(poles) < _UNDAMPED), 0))
     if stuck.size:
         problems.append(_undamped(spec.name, stuck, len(lsb), bits, where))
+    if not spec.modal:
+        poles, after = poles[0], after[0]
     return Rounded(coefs, problems, _pole_notes(poles, after))
+
+
+_UNDAMPED = 1 - 1e-12  # a pole on the unit circle may be computed a little inside
+
+
+def _sorted_poles(op: Population, coefs: Mapping[str, Any]) -> Any:
+    """Return the poles [k, width] of each channel, the slowest first; None without memory.
+
+    Modes keep their order: rounding could change it.
+    """
+    poles = op.model.poles(op.model.coefs(**coefs))
+    if poles is None:
+        return None
+    poles = np.reshape(poles, (-1, np.shape(poles)[-1]))
+    if op.model.modal:
+        return poles
+    order = np.argsort(-np.round(np.abs(poles), 12), axis=0, kind="stable")
+    return np.take_along_axis(poles, order, axis=0)
 
 
 def _outside(op: Population, name: str, where: str) -> list[NeurodeployError]:

@@ -112,6 +112,7 @@ class _Lowering:
                 low=format_.low,
                 high=format_.high,
                 unit=format_.unit,
+                tokens=op.tokens,
             )
         ]
         self.problems: list[NeurodeployError] = []

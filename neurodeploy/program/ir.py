@@ -63,13 +63,14 @@ Edge = Dense | Tap
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Source:
-    """Inputs: integers in [low, high], each worth `unit`."""
+    """Inputs: integers in [low, high], each worth `unit`; `tokens`: one-hot, given as ids too."""
 
     name: str
     width: int
     low: int
     high: int
     unit: float
+    tokens: bool = False
 
     @property
     def spiking(self) -> bool:

@@ -27,6 +27,7 @@ from neurodeploy.program.ir import (
     edges,
 )
 from neurodeploy.program.vector import run as run_vector
+from neurodeploy.tokens import one_hot
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,9 +49,10 @@ class Execution:
 def to_integers(source: Source, x: Any) -> tuple[Ints, int]:
     """Return real inputs x [T, B, C] as the program's integers, and how many were clipped.
 
-    Raises InputError E106 if x does not have the shape or the numbers the program reads.
+    Token ids become spikes. Raises InputError E106 if x does not have the shape or the numbers the
+    program reads.
     """
-    data = np.asarray(x)
+    data = one_hot(x, source.width) if source.tokens else np.asarray(x)
     if data.ndim != 3 or data.shape[2] != source.width or data.shape[0] < 1:
         raise InputError(
             "E106",

@@ -53,6 +53,8 @@ def _weight_bits(program: ir.Program) -> list[int]:
 
 def _input(source: ir.Source) -> str:
     """Say what the integers of the input are."""
+    if source.tokens:
+        return f"tokens from 0 to {source.width - 1}"
     if source.spiking:
         return "spikes, 0 or 1"
     return f"integers from {source.low} to {source.high}, each worth {source.unit:.6g}"

@@ -37,6 +37,7 @@ from neurodeploy.targets import target
 SHAPES = list(
     product(("pre", "post", None), (False, True), (False, True), ("mean", "sum", "last", "steps"))
 )
+VARIANTS = [(spec.name, options) for spec in SPECS.values() for options in spec.variants()]
 every_shape = pytest.mark.parametrize(("norm", "outer", "bidirectional", "readout"), SHAPES)
 
 
@@ -205,6 +206,24 @@ def test_calibration_covers_what_is_reached(with_data):
         assert np.all(value.reshape(-1, value.shape[-1]) >= ranges[name].low - 1e-9)
     for name, membrane in membranes.items():
         assert np.all(np.abs(membrane).max(axis=(0, 1)) <= ranges[name].peak + 1e-9)
+
+
+@pytest.mark.parametrize("with_data", [True, False])
+@pytest.mark.parametrize(("name", "options"), VARIANTS, ids=str)
+def test_no_register_leaves_what_calibration_covers(name, options, with_data):
+    """With the inputs that calibration saw, or any within its bounds, nothing saturates."""
+    if SPECS[name].tables and not with_data:
+        return  # its bound is that of the slowest pole, and no more than an estimate
+    rng = np.random.default_rng(16)
+    graph = fold(chain(rng, [(name, options)], width=8))
+    signs = np.sign(rng.normal(size=(3, 4, 3)))
+    x = np.concatenate([signs.repeat(9, axis=0), rng.uniform(-1, 1, (11, 4, 3))])
+    ranges, reach = Calibrate(x if with_data else None)(graph).ranges, {}
+    run(graph, x, neuron_names(graph), reach=reach)
+    for node, peak in reach.items():
+        assert np.all(peak <= ranges[node].peak + 1e-9)
+    program = compile_graph(graph, target("loihi2"), calibration=x if with_data else None).program
+    assert not any(execute(program, to_integers(program.source, x)[0]).overflows.values())
 
 
 @pytest.mark.parametrize("where", ["weight", "bias", "dt", "theta", "v_th", "gamma", "amplitude"])

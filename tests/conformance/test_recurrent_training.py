@@ -64,12 +64,13 @@ def test_every_shape(shape):
 def published(neuron, x):
     """Soft-reset LIF that adds W y[t-1] + b to its input, by autograd through a plain loop."""
     beta, alpha = neuron.beta_logit.sigmoid(), neuron.log_amplitude.exp()
+    v_th = neuron.log_v_th.exp()
     u = s = torch.zeros(x.shape[1:], dtype=x.dtype)
     out = []
     for row in x:
         current = row + alpha * s @ neuron.recurrent.weight.T + neuron.recurrent.bias
-        u = beta * (u - neuron.v_th * s) + neuron.gain * current
-        s = heaviside(u - neuron.v_th)
+        u = beta * (u - v_th * s) + neuron.gain * current
+        s = heaviside(u - v_th)
         out.append(alpha * s)
     return torch.stack(out)
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from support.euler import simulate
-from support.graphs import first_flip_is_a_tie, graphs
+from support.graphs import VARIANTS, first_flip_is_a_tie, graphs
 from support.networks import inputs_for, neuron_names, sdtcm
 from support.ort import doubles
 
@@ -24,9 +24,9 @@ from neurodeploy.errors import FitError, InputError
 from neurodeploy.frontends import nir as nir_in
 from neurodeploy.frontends import nir_child, nir_walk
 from neurodeploy.frontends import onnx as onnx_in
-from neurodeploy.graph.forms.nir import keys
+from neurodeploy.graph.forms.nir import has_form, keys
 from neurodeploy.graph.interpret import interpret, run
-from neurodeploy.graph.ir import Graph, Population, identical
+from neurodeploy.graph.ir import Gelu, Graph, Population, identical
 from neurodeploy.graph.record import from_record, to_record
 from neurodeploy.neurons import SPECS
 from neurodeploy.passes.pipeline import compile_graph
@@ -39,7 +39,7 @@ LAW = settings(
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-NIR = ("prf", "lif", "spatial", "li")  # the models that NIR's primitives can express
+IN_NIR = [(name, options) for name, options in VARIANTS if has_form(name, options)]
 FEWER = settings(LAW, max_examples=60)
 
 
@@ -85,7 +85,7 @@ def test_onnx_gives_the_identical_graph(graph, tmp_path):
     assert identical(onnx_in.read(path), graph)
 
 
-@given(graph=graphs(names=NIR, vectors=False))
+@given(graph=graphs(variants=IN_NIR, vectors=False))
 @FEWER
 def test_nir_gives_the_identical_exported_form(graph, tmp_path):
     path = tmp_path / "g.nir"
@@ -99,6 +99,8 @@ def test_nir_gives_the_identical_exported_form(graph, tmp_path):
 @given(graph=graphs(), seed=st.integers(0, 99))
 @LAW
 def test_float64_onnx_computes_the_same_in_onnxruntime(graph, seed, tmp_path):
+    erf = any(isinstance(node.op, Gelu) and node.op.form == "erf" for node in graph)
+    assume(not erf)  # onnxruntime 1.31 has no Erf of doubles
     path = tmp_path / "g.onnx"
     onnx_out.write(graph, path, "float64")
     x = inputs_for(np.random.default_rng(seed), graph, steps=25)
@@ -112,7 +114,7 @@ def test_float64_onnx_computes_the_same_in_onnxruntime(graph, seed, tmp_path):
         np.testing.assert_allclose(output, expected, rtol=0, atol=1e-9 * size)
 
 
-@given(graph=graphs(names=NIR, vectors=False), seed=st.integers(0, 99))
+@given(graph=graphs(variants=IN_NIR, vectors=False), seed=st.integers(0, 99))
 @FEWER
 def test_stock_nir_computes_the_same_by_synchronous_euler(graph, seed, tmp_path):
     form = nir_out.exported_form(graph)
@@ -181,7 +183,7 @@ def test_no_constant_is_ignored_by_onnx(graph, tmp_path):
             assert not identical(back, graph), where
 
 
-@given(graph=graphs(layers=2, names=NIR, vectors=False))
+@given(graph=graphs(layers=2, variants=IN_NIR, vectors=False))
 @settings(LAW, max_examples=6)
 def test_no_constant_is_ignored_by_nir(graph, tmp_path):
     form = nir_out.exported_form(graph)

@@ -68,6 +68,13 @@ def population(rng, name, width, spec, edges, *, options=None, state_bits=24, hi
         "beta": rng.integers(1500, 4097, width)
         if options.get("leak", True)
         else np.full(width, 4096),
+        "rho": rng.integers(1500, 4000, width),
+        "alpha1": rng.integers(1500, 4000, width),
+        "alpha2": rng.integers(1500, 4000, width),
+        "beta1": rng.integers(-3000, 0, width),
+        "beta2": rng.integers(500, 3000, width),
+        "jump": np.rint(rng.uniform(0, 50, width) * scale).astype(int),
+        "gamma": np.rint(rng.uniform(0, 50, width) * scale).astype(int),
         "c": rng.integers(-2700, 2700, width),
         "d": rng.integers(-2700, 2700, width),
         "threshold": np.ceil(rng.uniform(20, high, width) * scale).astype(int),
@@ -205,6 +212,15 @@ def narrow():
     nodes.append(stream("enc", 6, *edges))
     nodes.append(population(rng, "lif", 5, "lif", [dense(rng, nodes[1], 5, bits=3)]))
     nodes.append(population(rng, "li", 2, "li", [dense(rng, nodes[2], 2, exponent=3, bits=5)]))
+    return assembled(nodes)
+
+
+def tokens():
+    """Neurons that read an embedding of five tokens."""
+    rng = np.random.default_rng(6)
+    nodes = [replace(source(width=5, low=0, high=1), unit=1.0, tokens=True)]
+    nodes.append(stream("embedding", 4, dense(rng, nodes[0], 4)))
+    nodes.append(population(rng, "tclif", 4, "tclif", [tap(rng, nodes[1])], high=200))
     return assembled(nodes)
 
 

@@ -24,7 +24,7 @@ from neurodeploy.backends import hardware
 from neurodeploy.backends.lava import LavaEnv, check, ensure, run_bundle, write
 from neurodeploy.errors import InputError, ToolError
 from neurodeploy.program.ir import Population, Source
-from neurodeploy.program.reference import execute, read
+from neurodeploy.program.reference import execute, read, to_integers
 
 STEPS, SAMPLES = 24, 3
 
@@ -171,6 +171,14 @@ def test_an_unchanged_bundle_agrees(bundle, env):
         "states": sum(s.size for s in done.states.values()),
     }
     assert check(folder, env=env, samples=1).compared["spikes"] * 2 == verdict.compared["spikes"]
+
+
+def test_a_bundle_takes_token_ids(env, tmp_path):
+    program = programs.tokens()
+    ids = np.random.default_rng(0).integers(-1, program.source.width, (STEPS, 2, 1))
+    folder = write(program, tmp_path)
+    spikes = to_integers(program.source, ids)[0]
+    assert_same(program, spikes, run_bundle(folder, ids.astype(float), env=env))
 
 
 def edit_arrays(folder, file, edit):

@@ -1,9 +1,9 @@
 """A bound on how far the `Fixed` reading may stray from the `Real` one, computed from the step.
 
 `Bound` reads a step on pairs (magnitude, error): rounded coefficients, dropped bits and rounded
-thresholds each contribute what they can at most. That is the error one step adds; what is there
-already shrinks by the pole's radius at every step. Where a channel has several poles, and one
-state drives another, the step itself carries each state's error on.
+thresholds each contribute what they can at most. What is there already is carried through the same
+step; and, where firing leaves the linear part of a step as it is (or resets all of it), no more of
+it is left than the powers of that linear part say, which keeps bounds of rotations small.
 """
 
 from __future__ import annotations
@@ -34,9 +34,10 @@ class Pair:
     __sub__ = __add__
 
 
-@dataclass(frozen=True)
+@dataclass
 class Bound:
     dropped: float  # most that dropping bits changes a product, in LSB
+    decided: np.ndarray | float = 0.0  # error of the last comparison's two sides together
 
     def mul(self, coef, value):
         error = coef.size * value.error + coef.error * (value.size + value.error) + self.dropped
@@ -46,6 +47,7 @@ class Bound:
         return value
 
     def spike(self, value, threshold, compare):
+        self.decided = value.error + threshold.error
         return value
 
     def read(self, table):
@@ -56,6 +58,29 @@ class Bound:
 
     def total(self, value):
         return Pair(value.size.sum(axis=0), value.error.sum(axis=0))
+
+
+@dataclass(frozen=True)
+class Always(Real):
+    """The Real reading of neurons that always fire, or never do."""
+
+    fires: bool
+
+    def spike(self, value, threshold, compare):
+        return np.full(np.shape(value), self.fires)
+
+
+def linear_part(spec, options, coefs, *, fires):
+    """Return the matrices [states, states, width] of the undriven update."""
+    size, width = len(spec.state._fields), len(np.atleast_1d(coefs[0]))
+
+    def update(state):
+        _, after = spec.step(Always(fires), coefs, spec.state(*state), np.zeros(width), options)
+        return np.array([np.broadcast_to(part, width) for part in after])
+
+    rest = np.zeros((size, width))
+    columns = [update(rest + np.eye(size)[:, k : k + 1]) - update(rest) for k in range(size)]
+    return np.stack(columns, axis=1) if size else np.zeros((0, 0, width))
 
 
 class Probe(Real):
@@ -75,6 +100,46 @@ def follows(spec, options, coefs, fixed: Fixed, lsb, drive):
     only where the exact membrane was within the bound of its threshold; that neuron is then left
     out. Inputs are multiples of the LSB, so that both readings get the same.
     """
+    if spec.modal:
+        return _modes_follow(spec, options, coefs, fixed, lsb, drive)
+    exact = _scaled(spec, coefs, lsb)
+    ints = _rounded(spec, exact, fixed)
+    pairs = spec.coefs(
+        *(
+            Pair(np.abs(a), np.abs(b - a))
+            for a, b in zip(exact, _exact(spec, ints, fixed), strict=True)
+        )
+    )
+    dropped, probe = 0.5 if fixed.rounding == "nearest" else 1.0, Probe()
+    matrix, fired = (linear_part(spec, options, spec.at(exact, 0), fires=f) for f in (False, True))
+    steady = not spec.tables and np.all((fired == 0) | np.isclose(fired, matrix))
+    whole = np.rint(drive / lsb).astype(np.int64)
+    zeros = np.zeros((len(spec.state._fields), *drive.shape[1:]))
+    z, q = spec.state(*zeros), spec.state(*zeros.astype(np.int64))
+    bound, alive, locals_ = zeros, np.ones(drive.shape[1:], bool), []
+    for t, x in enumerate(whole):
+        current = Pair(np.abs(x), np.zeros(x.shape))
+
+        o, sizes = Bound(dropped), [np.abs(v) for v in q]
+        new = _errors(spec, options, o, spec.at(pairs, t), sizes, bound, current)
+        if steady:
+            fresh = _errors(spec, options, Bound(dropped), spec.at(pairs, t), sizes, zeros, current)
+            locals_.append(fresh)
+            new = np.minimum(new, _accumulated(matrix, locals_))
+        bound = new + 1e-6
+        s, z = spec.step(probe, spec.at(exact, t), z, x.astype(float), options)
+        r, q = spec.step(fixed, spec.at(ints, t), q, x, options)
+        if spec.spiking:
+            differ = alive & (np.asarray(s) != np.asarray(r))
+            assert np.all((probe.margin <= o.decided + 1)[differ])  # 1: the rounded threshold
+            alive &= ~differ
+        for a, b, most in zip(z, q, bound, strict=True):
+            assert np.all((np.abs(a - b) <= most)[alive]), float((np.abs(a - b) - most).max())
+    return float(alive.mean())
+
+
+def _modes_follow(spec, options, coefs, fixed: Fixed, lsb, drive):
+    """Do what `follows` does for neurons with modes, each of which decays by its own pole."""
     exact = _scaled(spec, coefs, lsb)
     ints = _rounded(spec, exact, fixed)
     rounded = over_batch(spec, _exact(spec, ints, fixed))
@@ -122,6 +187,24 @@ def follows(spec, options, coefs, fixed: Fixed, lsb, drive):
         beyond = np.where(alive, error - bound, -np.inf)
         assert beyond.max() <= 0, float(beyond.max())
     return float(alive.mean())
+
+
+def _errors(spec, options, o, pairs, sizes, errors, current):
+    """Return the errors [states, ...] after a step, from those before it."""
+    state = spec.state(*(Pair(size, e) for size, e in zip(sizes, errors, strict=True)))
+    _, after = spec.step(o, pairs, state, current, options)
+    rows = [np.broadcast_to(v.error, current.size.shape) for v in after]
+    return np.array(rows).reshape(errors.shape)
+
+
+def _accumulated(matrix, errors):
+    """Return what the errors of all steps so far have become: sum over t of |A^t| error."""
+    power = np.broadcast_to(np.eye(len(matrix))[:, :, None], matrix.shape)
+    total = np.zeros_like(errors[0])
+    for error in reversed(errors):
+        total = total + np.einsum("ijn,j...n->i...n", np.abs(power), error)
+        power = np.einsum("ijn,jkn->ikn", matrix, power)
+    return total
 
 
 def _scaled(spec, coefs, lsb):

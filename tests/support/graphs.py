@@ -38,11 +38,12 @@ class _Maker:
     """Nodes so far.
 
     exact: every constant is exact in float32, and ties are likely; lowerable: no membranes are
-    added to a stream that they come from; models: the neurons to draw from.
+    added to a stream that they come from; variants: the (model, options) to choose from.
     """
 
-    def __init__(self, rng, *, exact, lowerable, names):
-        self.rng, self.exact, self.lowerable, self.models = rng, exact, lowerable, names
+    def __init__(self, rng, *, exact, lowerable, variants):
+        self.rng, self.exact, self.lowerable = rng, exact, lowerable
+        self.variants = variants
         self.names = list(rng.permutation(NAMES))
         self.nodes, self.widths = [], {}
 
@@ -74,10 +75,10 @@ class _Maker:
         op = BatchNorm(gamma, self.numbers(n), self.numbers(n), self.positive(n), 1e-5)
         return self.add(op, source, width=n)
 
-    def neurons(self, source, names=None):
-        n, rng, names = self.widths[source], self.rng, names or self.models
-        name = str(rng.choice(names))
-        variants = SPECS[name].variants()
+    def neurons(self, source, names=tuple(SPECS)):
+        n, rng = self.widths[source], self.rng
+        name = str(rng.choice([name for name in names if name in dict(self.variants)]))
+        variants = [options for other, options in self.variants if other == name]
         options = variants[int(rng.integers(len(variants)))]
         values = params(rng, name, n, options)
         if self.exact:
@@ -105,7 +106,7 @@ class _Maker:
 
     def block(self, source):
         """Neurons behind a Linear, added to the stream; both directions at times."""
-        names = [n for n in self.models if SPECS[n].spiking or not self.lowerable]
+        names = [n for n in dict(self.variants) if SPECS[n].spiking or not self.lowerable]
         spikes = self.neurons(self.linear(source), names)
         if self.rng.random() < 0.4:
             other = self.neurons(source, names)
@@ -136,13 +137,18 @@ class _Maker:
         return self.add(op, source, width=n)
 
 
+VARIANTS = [(name, options) for name, spec in SPECS.items() for options in spec.variants()]
+
+
 @st.composite
-def graphs(draw, *, lowerable=False, layers=4, names=tuple(SPECS), vectors=True):
+def graphs(draw, *, lowerable=False, layers=4, variants=tuple(VARIANTS), vectors=True):
     """Draw a graph, half of them with constants that float32 holds, half of them folded."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    make = _Maker(rng, exact=draw(st.booleans()), lowerable=lowerable, names=names)
+    make = _Maker(rng, exact=draw(st.booleans()), lowerable=lowerable, variants=variants)
     width = draw(st.integers(1, 4))
-    last = make.add(Input(width, spiking=draw(st.booleans())), width=width)
+    spiking = draw(st.booleans())
+    tokens = spiking and width > 1 and draw(st.booleans())
+    last = make.add(Input(width, spiking=spiking, tokens=tokens), width=width)
     kinds = ("linear", "affine", "norm", "neurons", "block", *(["vector"] if vectors else []))
     for kind in draw(st.lists(st.sampled_from(kinds), max_size=layers)):
         last = getattr(make, kind)(last)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 
 from neurodeploy.graph.ir import (
@@ -54,6 +56,7 @@ def params(rng, name, width, options=None):
     if name == "s4d":
         return modes(rng, width, skip=options.get("skip", True))
     context = options.get("context")
+    own = copy.deepcopy(rng)  # draws of later models leave those of earlier ones as they are
     values = {
         "prf": {
             "dt": rng.uniform(0.2, 0.9, width),
@@ -65,7 +68,29 @@ def params(rng, name, width, options=None):
             "beta": rng.uniform(0.3, 0.95, width),
             "v_th": rng.uniform(0.5, 1.5, width),
             "gain": rng.uniform(0.5, 2, width),
-            "v_reset": vector(-0.1 if options.get("reset") == "hard" else 0.0, width),
+            "v_reset": vector(-0.1 if "hard" in options.get("reset", "") else 0.0, width),
+        },
+        "alif": {
+            "beta": own.uniform(0.3, 0.95, width),
+            "rho": own.uniform(0.5, 0.97, width),
+            "v_th": own.uniform(0.5, 1, width),
+            "jump": own.uniform(0, 0.5, width),
+            "gain": own.uniform(0.5, 2, width),
+            "v_reset": vector(-0.1 if "hard" in options.get("reset", "") else 0.0, width),
+        },
+        "tclif": {
+            "beta1": -own.uniform(0.2, 0.8, width),
+            "beta2": own.uniform(0.2, 0.8, width),
+            "gamma": own.uniform(0, 0.7, width),
+            "v_th": own.uniform(0.8, 1.8, width),
+        },
+        "two_compartment": {
+            "alpha1": own.uniform(0.5, 0.95, width),
+            "alpha2": own.uniform(0.5, 0.95, width),
+            "beta1": own.uniform(-0.8, 0.1, width),
+            "beta2": own.uniform(0.2, 0.8, width),
+            "gamma": own.uniform(0, 0.7, width),
+            "v_th": own.uniform(0.5, 1.2, width),
         },
         "spatial": {"v_th": rng.uniform(0.2, 0.8, width)},
         "li": {

@@ -1,7 +1,8 @@
 """The published recurrences, written out independently of the project's steps.
 
-Each yields, step by step, (output, membrane after the step) for inputs [T, B, N]; the membrane is
-the first state of the project's step in published units (the output, for neurons with modes).
+Each yields, step by step, (output, states after the step) for inputs [T, B, N]; the states are a
+tuple of the first states of the project's step, or the first alone, in published units (the output,
+for neurons with modes).
 """
 
 from __future__ import annotations
@@ -18,19 +19,86 @@ def prf(p, options, x):
         yield fires, z.real
 
 
+def fires(options, membrane, threshold):
+    return membrane >= threshold if options["compare"] == ">=" else membrane > threshold
+
+
 def lif(p, options, x):
-    """arXiv 2410.03530, Eq. 2-3: the soft reset is subtracted before the next decay."""
+    """arXiv 2410.03530, Eq. 2-3: the soft reset is subtracted before the next decay.
+
+    soft_after_decay: arXiv 2307.07231, Eq. 1; hard_next: snnTorch's mechanism "zero".
+    """
+    reset = options["reset"]
     u, s = np.zeros(x.shape[1:]), np.zeros(x.shape[1:], bool)
     for row in x:
-        if options["reset"] == "soft":
+        if reset == "soft":
             u = p.beta * (u - p.v_th * s) + p.gain * row
-        elif options["reset"] == "hard":
+        elif reset == "soft_after_decay":
+            u = p.beta * u + p.gain * row - p.v_th * s
+        elif reset == "hard":
             u = p.beta * np.where(s, p.v_reset, u) + p.gain * row
         else:
             u = p.beta * u + p.gain * row
-        s = u >= p.v_th if options["compare"] == ">=" else u > p.v_th
-        after = {"soft": u - p.v_th * s, "hard": np.where(s, p.v_reset, u), "none": u}
-        yield s, after[options["reset"]]
+            if reset == "hard_next":
+                u = u * ~s + p.v_reset * s
+        s = fires(options, u, p.v_th)
+        after = {"soft": u - p.v_th * s, "hard": np.where(s, p.v_reset, u)}
+        yield s, after.get(reset, u)
+
+
+def alif(p, options, x):
+    """Bellec et al. 2018, Yin et al. 2021, and Eq. 3 of CE-LIF; see the model's docstring."""
+    v, b, s = (np.zeros(x.shape[1:]) for _ in range(3))
+    for row in x:
+        crossed = p.v_th + b
+        b = p.rho * b + p.jump * s
+        raised = p.v_th + b
+        if options["reset"] == "soft":
+            v = p.beta * (v - crossed * s) + p.gain * row
+        elif options["reset"] == "hard":
+            v = p.beta * (v * (1 - s) + p.v_reset * s) + p.gain * row
+        else:
+            amount = crossed if options["reset"] == "soft_after_decay" else raised
+            v = p.beta * v + p.gain * row - amount * s
+        s = fires(options, v, raised).astype(float)
+        after = {"soft": v - raised * s, "hard": v * (1 - s) + p.v_reset * s}
+        yield s, after.get(options["reset"], v)
+
+
+def tclif(p, options, x):
+    """arXiv 2307.07231, Eq. 9-11, with resets at the next step as printed ("unreset"), or at once.
+
+    The states are the dendrite after its reset, and the soma after or before its own.
+    """
+    d, s, spike = (np.zeros(x.shape[1:]) for _ in range(3))
+    for row in x:
+        if options["coupling"] == "unreset":
+            d = d + p.beta1 * s + row - p.gamma * spike
+            s = s + p.beta2 * d - p.v_th * spike
+            spike = fires(options, s, p.v_th).astype(float)
+            yield spike, (d - p.gamma * spike, s)
+        else:
+            d = d + p.beta1 * s + row
+            s = s + p.beta2 * d
+            spike = fires(options, s, p.v_th).astype(float)
+            d, s = d - p.gamma * spike, s - p.v_th * spike
+            yield spike, (d, s)
+
+
+def two_compartment(p, options, x):
+    """arXiv 2307.07231, Eq. 6-8 ("unreset"); the same with resets taken at once ("reset")."""
+    d, s, spike = (np.zeros(x.shape[1:]) for _ in range(3))
+    for row in x:
+        if options["coupling"] == "unreset":
+            d = p.alpha1 * d + p.beta1 * s + row - p.gamma * spike
+            s = p.alpha2 * s + p.beta2 * d - p.v_th * spike
+            spike = fires(options, s, p.v_th).astype(float)
+        else:
+            d = p.alpha1 * d + p.beta1 * s + row
+            s = p.alpha2 * s + p.beta2 * d
+            spike = fires(options, s, p.v_th).astype(float)
+            d, s = d - p.gamma * spike, s - p.v_th * spike
+        yield spike, (d, s)
 
 
 def spatial(p, options, x):
@@ -76,4 +144,7 @@ def s4d(p, options, x):
         yield y, y
 
 
-PUBLISHED = {"prf": prf, "lif": lif, "spatial": spatial, "li": li, "celif": celif, "s4d": s4d}
+PUBLISHED = {
+    **{"prf": prf, "lif": lif, "spatial": spatial, "li": li, "celif": celif, "s4d": s4d},
+    **{"alif": alif, "tclif": tclif, "two_compartment": two_compartment},
+}

@@ -12,6 +12,7 @@ import torch
 
 from neurodeploy.errors import InputError
 from neurodeploy.nn import (
+    ALIF,
     CELIF,
     LI,
     LIF,
@@ -19,9 +20,12 @@ from neurodeploy.nn import (
     S4D,
     SDN,
     SDTCM,
+    TCLIF,
     BatchNorm,
     BinaryS4D,
     CELIFNet,
+    Embedding,
+    ParallelLIF,
     Readout,
     Scale,
     SDTCMBlock,
@@ -30,6 +34,7 @@ from neurodeploy.nn import (
     SpikingSSM,
     SurrogateLIF,
     Threshold,
+    TwoCompartment,
     load,
     save,
 )
@@ -53,6 +58,12 @@ def mixed():
         Sequential(SpatialNeuron(4, surrogate="boxcar"), torch.nn.Identity(), Sequential()),
         Sequential(torch.nn.LayerNorm(4), torch.nn.GELU(), torch.nn.ReLU(), torch.nn.GLU()),
         Sequential(GSU(4, threshold="constant"), Ternary(ratio=0.2)),
+        ALIF(4, reset="soft_raised", gain=None, train_rho=True),
+        TCLIF(4, coupling="unreset", beta=(-0.3, 0.4)),
+        TwoCompartment(4, alpha=(0.5, 0.6), train_alpha=True, train_beta=False),
+        Sequential(LIF(4, train_v_th=True), PRF(4, train_tau=True), ALIF(4, jump=0.2)),
+        Sequential(ParallelLIF(4, method="decoupled", beta=0.7), Embedding(5, 4)),
+        SDTCM(1, 2, 1, 3, tokens=6, train_tau=True),
         LI(4, train_beta=True, reverse=True),
         S4D(4, state=6, init="inv", discretization="bilinear", train_b=True, train_dt=False),
         Readout("last"),

@@ -106,7 +106,7 @@ def conv(model):
     named(model, "0.linear").domain = ""
     named(model, "1.linear").op_type = "Gemm"
     named(model, "1.linear").domain = "ai.onnx"
-    named(model, "2.neurons").op_type = "alif_compare_ge"
+    named(model, "2.neurons").op_type = "izhikevich_compare_ge"
 
 
 def external(model):

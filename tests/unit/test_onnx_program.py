@@ -74,6 +74,8 @@ def population(rng, name, width, edges, spec="prf", options=None, **more):
         else integers(key, 4096 if model.kinds[key].dimensionless else 2000)
         for key in model.coefs._fields
     }
+    if "threshold" in coefs and options.get("reset") == "hard_next":  # else some never come back
+        coefs["threshold"] = np.abs(coefs["threshold"]) + 2000
     defaults = {
         "shift": rng.integers(-6, 7, width),
         "bias": rng.integers(-900, 900, width),

@@ -107,8 +107,8 @@ ERRORS = {
     "unused array": ("E101", "'more' belongs to no node", put("more", np.zeros(2))),
     "unknown model": (
         "E107",
-        "neuron model 'alif'",
-        edit("Neurons", "fields", "spec", value="alif"),
+        "neuron model 'izhikevich'",
+        edit("Neurons", "fields", "spec", value="izhikevich"),
     ),
     "unknown option": (
         "E107",
@@ -161,10 +161,10 @@ def test_all_problems_are_reported_at_once(graph):
     record, arrays = to_record(graph)
     record = copy.deepcopy(record)
     record["nodes"][1]["op"] = "Conv"
-    record["nodes"][3]["fields"]["spec"] = "alif"
+    record["nodes"][3]["fields"]["spec"] = "izhikevich"
     with pytest.raises(NeurodeployError) as caught:
         from_record(record, arrays)
-    assert {"unknown operation 'Conv'", "unknown neuron model 'alif'"} <= {
+    assert {"unknown operation 'Conv'", "unknown neuron model 'izhikevich'"} <= {
         item["what"] for item in caught.value.records()
     }
 

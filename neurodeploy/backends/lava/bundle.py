@@ -123,6 +123,9 @@ def _random(program: Program) -> Ints:
     source, longest = program.source, [node.longest for node in program.populations]
     steps = min((rows for rows in longest if rows is not None), default=_GOLDEN_STEPS)
     shape = (min(steps, _GOLDEN_STEPS), _GOLDEN_SAMPLES, source.width)
+    if source.tokens:
+        ids = np.random.default_rng(0).integers(-1, source.width, (*shape[:2], 1))
+        return to_integers(source, ids)[0]
     return np.random.default_rng(0).integers(source.low, source.high + 1, shape)
 
 
@@ -158,6 +161,7 @@ def _nodes(program: Program, arrays: dict[str, Any]) -> list[dict[str, Any]]:
         }
         if isinstance(node, Source):
             record |= {"kind": "source", "low": node.low, "high": node.high, "unit": node.unit}
+            record |= {"tokens": node.tokens}
         else:
             low, high = bounds[node.name]
             record |= {

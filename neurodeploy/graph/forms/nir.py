@@ -8,7 +8,10 @@ A NIR file describes differential equations without a step length. Here it is re
 
     prf       re = LI(x - d im), im = LI(d re), spikes = Threshold(re), with k = c
     lif       reset hard: LIF;  none: Threshold(LI(x));  soft: v = LI(x - beta reset s) and
-              s = Threshold(v)
+              s = Threshold(v);  soft_after_decay: the same without beta
+    tclif, two_compartment    d = LI(x + beta1 s - g spike), where g is gamma, or, with the coupling
+              "reset", alpha1 gamma + beta1 v_th; s the same with beta2 d[t], its terms written
+              out, for a loop knows d[t-1] only; spike = Threshold(s)
     spatial   Threshold
     li        LI
     Linear    Affine, or Linear without bias         Affine  Scale, or a diagonal Affine
@@ -230,9 +233,10 @@ def _reduce(op: Reduce, width: int, metadata: Mapping[str, Any]) -> Part | Net:
 
 def _neurons(op: Neurons | Population, width: int, metadata: Mapping[str, Any]) -> Part | Net:
     spec, builder = op.model, Builder(width)
-    if op.spec not in _MODELS:
+    if not has_form(op.spec, op.options):
         fix = f"export .onnx; NIR forms exist for {', '.join(_MODELS)}"
-        raise InputError("E108", f"{op.spec} has no form in NIR", fix=fix)
+        reset = f" with reset {op.options['reset']}" if op.spec in _MODELS else ""
+        raise InputError("E108", f"{op.spec}{reset} has no form in NIR", fix=fix)
     if isinstance(op, Neurons):
         coefs, gain = spec.fold(spec.params(**op.params), op.options, np), op.gain
     else:
@@ -258,7 +262,14 @@ def _feed_back(
         _silent_at_rest(op.spec, coefs["threshold"])
     targets = [target for source, target in builder.edges if source == drive]
     weight = builder.add("recurrent", Part("Linear", {"weight": op.recurrent}), output)
-    builder.edges += [(weight, target) for target in targets]
+    for target in targets:
+        part = builder.parts[target]
+        if not (isinstance(part, Part) and part.type == "Scale"):
+            builder.edges.append((weight, target))
+            continue
+        # what scales the drive must stay outside of the loop, to know the drive of this step
+        copy = builder.add(f"recurrent_{target}", part, weight)
+        builder.edges += [(copy, reader) for source, reader in builder.edges if source == target]
 
 
 def _leaky(builder: Builder, name: str, decay: Array, *sources: str) -> str:
@@ -299,9 +310,10 @@ def _lif(builder: Builder, coefs: Coefs, options: Options, drive: str) -> str:
         return _lif_hard(builder, coefs, options, drive)
     v = _leaky(builder, "v", coefs["beta"], drive)
     spikes = _threshold(builder, coefs, options, v)
-    if options["reset"] == "soft":
+    if options["reset"] != "none":
         _silent_at_rest("lif", coefs["threshold"])
-        reset = builder.add("reset", _scale(-coefs["beta"] * coefs["reset"]), spikes)
+        amount = coefs["reset"] * (coefs["beta"] if options["reset"] == "soft" else 1.0)
+        reset = builder.add("reset", _scale(-amount), spikes)
         builder.edges.append((reset, v))
     return spikes
 
@@ -338,9 +350,38 @@ def _li(builder: Builder, coefs: Coefs, options: Options, drive: str) -> str:  #
     return _leaky(builder, "v", coefs["beta"], drive)
 
 
+def _compartments(builder: Builder, coefs: Coefs, options: Options, drive: str) -> str:
+    beta1, beta2, soma = coefs["beta1"], coefs["beta2"], coefs["reset"]
+    alpha1, alpha2 = (coefs.get(key, np.ones_like(beta1)) for key in ("alpha1", "alpha2"))
+    dendrite = coefs["gamma"]
+    if options["coupling"] == "reset":
+        dendrite, soma = alpha1 * dendrite + beta1 * soma, alpha2 * soma
+    _silent_at_rest("two compartments", coefs["threshold"])
+    d = _leaky(builder, "d", alpha1, drive)
+    s = _leaky(builder, "s", alpha2, builder.add("drive_to_s", _scale(beta2), drive))
+    spikes = _threshold(builder, coefs, options, s)
+    for source, target, factor in (
+        (s, d, beta1),
+        (spikes, d, -dendrite),
+        (d, s, beta2 * alpha1),
+        (s, s, beta2 * beta1),
+        (spikes, s, -(beta2 * dendrite + soma)),
+    ):
+        name = builder.add(f"{source}_to_{target}", _scale(factor), source)
+        builder.edges.append((name, target))
+    return spikes
+
+
 _MODELS: dict[str, Callable[[Builder, Coefs, Options, str], str]] = {
     "prf": _prf,
     "lif": _lif,
     "spatial": _spatial,
     "li": _li,
+    "tclif": _compartments,
+    "two_compartment": _compartments,
 }
+
+
+def has_form(spec: str, options: Options) -> bool:
+    """Whether NIR's primitives can express a neuron model with these options."""
+    return spec in _MODELS and options.get("reset") != "hard_next"

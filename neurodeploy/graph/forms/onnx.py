@@ -75,6 +75,11 @@ STANDARD: dict[str, tuple[type[Op], dict[str, Any]]] = {
 ALWAYS_DOUBLE = ("eps", "level")
 SCALARS = ("amplitude", *ALWAYS_DOUBLE)
 
+_INPUTS: dict[Any, str] = {  # by (spiking, tokens); tokens come as one-hot spikes
+    (False, False): "Input",
+    (True, False): "Input_spiking",
+    (True, True): "Input_tokens",
+}
 _WORDS = {">=": "ge", ">": "gt", True: "true", False: "false"}
 
 
@@ -115,7 +120,7 @@ class Form:
 def function_name(op: Op) -> str:
     """Return the name of the function that `op` is written as."""
     if isinstance(op, Input):
-        return "Input_spiking" if op.spiking else "Input"
+        return _INPUTS[op.spiking, op.tokens]
     if isinstance(op, Reduce):
         return f"Reduce_{op.kind}"
     if isinstance(op, Gelu):
@@ -168,8 +173,7 @@ def form_of(op: Op) -> Form | None:
 def forms() -> dict[str, Form]:
     """Return every form by the name of its function."""
     found = [
-        _stateless(Input, {"spiking": False}, ()),
-        _stateless(Input, {"spiking": True}, ()),
+        *(_stateless(Input, {"spiking": s, "tokens": t}, ()) for s, t in _INPUTS),
         _stateless(Linear, {}, ("weight", "bias")),
         _stateless(Affine, {}, ("gain", "bias")),
         _stateless(BatchNorm, {}, ("gamma", "beta", "mean", "var", "eps")),
@@ -191,13 +195,13 @@ def _stateless(op: type[Op], settings: Mapping[str, Any], parameters: tuple[str,
     sheet = Sheet()
     result = _BODIES[op](sheet, settings)
     names = {
-        Input: "Input_spiking" if settings.get("spiking") else "Input",
+        Input: _INPUTS.get((settings.get("spiking"), settings.get("tokens"))),
         Reduce: f"Reduce_{settings.get('kind')}",
         Gelu: f"Gelu_{settings.get('form')}",
         Ternary: f"Ternary_{'step' if settings.get('per_step') else 'constant'}",
     }
     doc = (op.__doc__ or "").strip()
-    name = names.get(op, op.__name__)
+    name = names.get(op) or op.__name__
     function = Function(name, ("x", *parameters), (result,), tuple(sheet.calls), doc)
     return Form(op, settings, tuple((key, key, None) for key in parameters), function)
 

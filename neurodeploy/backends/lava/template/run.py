@@ -103,6 +103,8 @@ def _inputs(path: Path, manifest: dict[str, Any]) -> Any:
         x = data["x"].astype(np.float64)
         if not np.all(np.isfinite(x)):
             raise ValueError("`x` has NaN or infinite values")
+        if source["tokens"] and x.shape[2:] == (1,):  # ids; -1 is silence
+            x = (x == np.arange(source["width"])).astype(np.float64)
         rounded = np.rint(x / source["unit"])
         integers = np.clip(rounded, source["low"], source["high"]).astype(np.int32)
     if integers.ndim != 3 or integers.shape[2] != source["width"] or 0 in integers.shape:
