@@ -4,6 +4,7 @@ from neurodeploy.nn.adaptive import ALIF
 from neurodeploy.nn.celif import CELIF, CELIFNet, TemporalEncoding
 from neurodeploy.nn.checkpoint import load, save
 from neurodeploy.nn.compartments import TCLIF, TwoCompartment
+from neurodeploy.nn.gsu import GSUBlock, GSUNetwork
 from neurodeploy.nn.layers import BatchNorm, Embedding, Readout, Scale
 from neurodeploy.nn.networks import SpikingLayer, SpikingMLP
 from neurodeploy.nn.neurons import LI, LIF, PRF, SpatialNeuron
@@ -31,6 +32,8 @@ __all__ = [
     "BinaryS4DBlock",
     "CELIFNet",
     "Embedding",
+    "GSUBlock",
+    "GSUNetwork",
     "ParallelLIF",
     "Readout",
     "SDTCMBlock",

@@ -35,6 +35,7 @@ from neurodeploy.files import new_file
 from neurodeploy.nn.adaptive import ALIF
 from neurodeploy.nn.celif import CELIF, CELIFNet, TemporalEncoding
 from neurodeploy.nn.compartments import TCLIF, TwoCompartment
+from neurodeploy.nn.gsu import GSUBlock, GSUNetwork
 from neurodeploy.nn.layers import BatchNorm, Embedding, Readout, Scale
 from neurodeploy.nn.networks import SpikingMLP
 from neurodeploy.nn.neurons import LI, LIF, PRF, SpatialNeuron
@@ -61,7 +62,7 @@ CLASSES: dict[str, type[torch.nn.Module]] = {
     "torch.nn.GLU": torch.nn.GLU,
     "torch.nn.Dropout": torch.nn.Dropout,
     "torch.nn.Identity": torch.nn.Identity,
-    **{c.__name__: c for c in (Ternary, GSU)},
+    **{c.__name__: c for c in (Ternary, GSU, GSUBlock, GSUNetwork)},
 }
 SHARED = (TemporalEncoding,)  # what a network may use in several places
 NAMES = {kind: name for name, kind in CLASSES.items()}

@@ -146,13 +146,14 @@ def _weighted(graph: Graph, reader: Node, name: str, nodes: list[Node]) -> str:
 
 
 def _one_unit(graph: Graph, name: str, nodes: list[Node]) -> str:
-    """Give the membranes of neurons one unit, if a ternary operation reads them.
+    """Give the membranes of neurons, or a sum of them, one unit, if a ternary operation reads them.
 
     Each channel has its own otherwise: a maximum would have to scale them first, and weights -1,
     0 and 1 would become any.
     """
     op = graph[name].op if name in graph else None
-    if not isinstance(op, Population) or op.model.spiking:
+    membrane = isinstance(op, Population) and not op.model.spiking
+    if not membrane and not (isinstance(op, Add) and joint(graph, graph[name])):
         return name
     readers = graph.readers(name)
     if not any(isinstance(r.op, Ternary) and r.op.per_step for r in readers):
