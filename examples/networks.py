@@ -72,6 +72,11 @@ class LSTM(torch.nn.Module):
         return logits
 
 
+def tclif(width: int) -> torch.nn.Module:
+    """Return TC-LIF as its paper has it on S-MNIST (Table 5), with a triangle for a surrogate."""
+    return nd.nn.TCLIF(width, gamma=0.5, v_th=1.0, surrogate="triangle", steepness=1.0)
+
+
 def celif(task: Task, widths: tuple[int, ...]) -> torch.nn.Module:
     """Return CE-LIF's network: one table for all layers."""
     steps, readout = len(task.test.x), READOUTS.get(task.target, "mean")
@@ -83,10 +88,29 @@ def celif(task: Task, widths: tuple[int, ...]) -> torch.nn.Module:
 STATE: Any = {"state": 16, "dt": (0.01, 0.3)}  # steps for sequences of some ten to some hundred
 
 
+def s4d_lif(width: int) -> torch.nn.Module:
+    """Return the core of a SpikingSSM block: a state space and its LIF with a hard reset."""
+    how: Any = {"beta": 0.125, "reset": "hard", "surrogate": "triangle", "steepness": 1.0}
+    layers = {"state": nd.nn.S4D(width, **STATE), "spike": nd.nn.LIF(width, **how)}
+    return torch.nn.Sequential(OrderedDict(layers))
+
+
+def s4d_binary(width: int) -> torch.nn.Module:
+    """Return the core of a Binary S4D block: a state space and its sign."""
+    state = nd.nn.S4D(width, init="inv", discretization="bilinear", **STATE)
+    how: Any = {"amplitude": False, "surrogate": "fast_sigmoid", "steepness": 5.0}
+    spike = nd.nn.SpatialNeuron(width, v_th=0.0, compare=">", **how)
+    return torch.nn.Sequential(OrderedDict({"state": state, "spike": spike}))
+
+
 NETWORKS: dict[str, Callable[[Task, tuple[int, ...]], torch.nn.Module]] = {
     "lif": Plain(lambda width: nd.nn.LIF(width, train_beta=True), gain=1.0),
     "prf": Plain(lambda width: nd.nn.PRF(width, theta=(0.0, 10.0)), gain=4.0),
+    "alif": Plain(lambda width: nd.nn.ALIF(width, train_beta=True, train_rho=True), gain=1.0),
+    "tclif": Plain(tclif, readout="sum"),
     "celif": celif,
+    "s4d-lif": Plain(s4d_lif, gain=1.0),
+    "s4d-binary": Plain(s4d_binary, gain=1.0),
     "sdtcm": sdtcm,
     "lstm": LSTM,
 }

@@ -14,7 +14,10 @@ HOME = Path(__file__).parents[2] / "examples"
 SAMPLES = 300
 CHECKPOINTS = {  # task, its length (0: the usual), and the least score in float64
     "smnist/rows.pt": ("rows", 0, 0.97),
+    "rows/tclif.pt": ("rows", 0, 0.95),
     "rows/celif.pt": ("rows", 0, 0.95),
+    "rows/s4d-lif.pt": ("rows", 0, 0.96),
+    "rows/s4d-binary.pt": ("rows", 0, 0.95),
 }
 EVERY = sorted(str(p.relative_to(HOME)) for p in HOME.rglob("*.pt"))
 
