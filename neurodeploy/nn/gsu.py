@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from neurodeploy.errors import InputError
-from neurodeploy.nn.layers import BatchNorm, Readout, Scale
+from neurodeploy.nn.block_network import BlockNetwork
+from neurodeploy.nn.layers import BatchNorm, Scale
 from neurodeploy.nn.s4d import S4D
 from neurodeploy.nn.ternary import GSU
 
@@ -93,7 +94,7 @@ class GSUBlock(torch.nn.Module):
         }
 
 
-class GSUNetwork(torch.nn.Module):
+class GSUNetwork(BlockNetwork):
     """A whole network: x [T, B, inputs] to logits [B, classes].
 
     x times `input_scale`, a Linear encoder to `width`, `blocks` layers, the readout over time, a
@@ -101,6 +102,8 @@ class GSUNetwork(torch.nn.Module):
     `GSUBlock`. GSUNetwork(1, 128, 2, 10, state=2) is the paper's for sMNIST. Raises InputError
     E105 for a value that is not known, or without layers.
     """
+
+    kind = GSUBlock
 
     def __init__(
         self,
@@ -113,33 +116,13 @@ class GSUNetwork(torch.nn.Module):
         input_scale: float = 1.0,
         **block: Any,
     ) -> None:
-        super().__init__()
-        if blocks < 1:
-            where, fix = "neurodeploy.nn.GSUNetwork", "give it at least one"
-            raise InputError("E105", f"{blocks} blocks", where=where, fix=fix)
+        super().__init__(inputs, width, blocks, classes, readout=readout, **block)
         self.scale = Scale(inputs, input_scale)
-        self.encoder = torch.nn.Linear(inputs, width)
-        self.blocks = torch.nn.ModuleList(GSUBlock(width, **block) for _ in range(blocks))
-        self.readout = Readout(readout)
-        self.classifier = torch.nn.Linear(width, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits, [B, classes], or [T, B, classes] for readout="steps"."""
-        u = self.encoder(self.scale(x))
-        for block in self.blocks:
-            u = block(u)
-        logits: Tensor = self.classifier(self.readout(u))
-        return logits
+        return super().forward(self.scale(x))
 
     def config(self) -> dict[str, Any]:
         """Return the arguments that build this module anew, as plain data."""
-        block = self.blocks[0]
-        assert isinstance(block, GSUBlock)
-        return {
-            "inputs": self.encoder.in_features,
-            "blocks": len(self.blocks),
-            "classes": self.classifier.out_features,
-            "readout": self.readout.kind,
-            "input_scale": self.scale.gain,
-            **block.config(),
-        }
+        return {**super().config(), "input_scale": self.scale.gain}

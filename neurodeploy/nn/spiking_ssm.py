@@ -21,13 +21,14 @@ it starts at x[t].
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from neurodeploy.errors import InputError
-from neurodeploy.nn.layers import BatchNorm, Readout
+from neurodeploy.nn.block_network import BlockNetwork
+from neurodeploy.nn.layers import BatchNorm
 from neurodeploy.nn.neurons import STEEPNESS, SpatialNeuron
 from neurodeploy.nn.s4d import S4D
 from neurodeploy.nn.sdn import SDN, SurrogateLIF, Threshold
@@ -207,55 +208,14 @@ class BinaryS4DBlock(_Block):
         return {**super().config(), **named}
 
 
-class _Network(torch.nn.Module):
-    """x [T, B, inputs] to logits: Linear, blocks, a norm behind pre-norms, readout, Linear."""
+class _Network(BlockNetwork):
+    """Blocks of state spaces; behind pre-norms stands one more norm."""
 
-    kind: type[_Block]
+    kind: ClassVar[type[_Block]]
 
-    def __init__(
-        self,
-        inputs: int,
-        width: int,
-        blocks: int,
-        classes: int,
-        *,
-        readout: str = "mean",
-        **block: Any,
-    ) -> None:
-        super().__init__()
-        if blocks < 1:
-            where, fix = f"neurodeploy.nn.{type(self).__name__}", "give it at least one"
-            raise InputError("E105", f"{blocks} blocks", where=where, fix=fix)
-        self.encoder = torch.nn.Linear(inputs, width)
-        self.blocks = torch.nn.ModuleList(self.kind(width, **block) for _ in range(blocks))
-        first = self.blocks[0]
-        assert isinstance(first, _Block)
-        last = first.placement == "pre"
-        self.norm = make_norm(first.norm_kind, width) if last else None
-        self.readout = Readout(readout)
-        self.classifier = torch.nn.Linear(width, classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the logits, [B, classes], or [T, B, classes] for readout="steps"."""
-        u = self.encoder(x)
-        for block in self.blocks:
-            u = block(u)
-        if self.norm is not None:
-            u = self.norm(u)
-        logits: Tensor = self.classifier(self.readout(u))
-        return logits
-
-    def config(self) -> dict[str, Any]:
-        """Return the arguments that build this module anew, as plain data."""
-        block = self.blocks[0]
-        assert isinstance(block, _Block)
-        return {
-            "inputs": self.encoder.in_features,
-            "blocks": len(self.blocks),
-            "classes": self.classifier.out_features,
-            "readout": self.readout.kind,
-            **block.config(),
-        }
+    def norm_behind(self, block: _Block, width: int) -> torch.nn.Module | None:
+        """Return the last norm."""
+        return make_norm(block.norm_kind, width) if block.placement == "pre" else None
 
 
 class SpikingSSM(_Network):
