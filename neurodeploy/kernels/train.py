@@ -90,7 +90,7 @@ def spread(row, lane, out, size):
 
 
 @njit(inline="always")
-{_typed(SURROGATES[surrogate], "slope_at")}
+{typed(SURROGATES[surrogate], "slope_at")}
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -126,26 +126,26 @@ def _forward(step: Traced, loop: Loop) -> str:
     coefs, states = (*step.coefs, *EXTRA), step.states
     return f"""def forward({loop.args}inputs, k, tables, z, out, saved, reverse, first, last):
     steps = inputs.shape[0]
-{_at(1, loop.setup)}
-{_at(1, _room(step))}
+{at(1, loop.setup)}
+{at(1, _room(step))}
     for lane in range(first, last, block):
         stop = min(lane + block, last)
-{_at(2, _rows("K", coefs, "k", "lane:stop"))}
-{_at(2, _rows("Z", states, "z", "lane:stop"))}
+{at(2, rows("K", coefs, "k", "lane:stop"))}
+{at(2, rows("Z", states, "z", "lane:stop"))}
         for i in range(steps):
             t = steps - 1 - i if reverse else i
             x_row = inputs[t, lane:stop]
             out_row = out[t, lane:stop]
             if i % {STRIDE} == 0:
                 part = i // {STRIDE}
-{_at(4, [f"saved[{i}, part, lane:stop] = Z_{n}" for i, n in enumerate(states)])}
-{_at(3, _row(step, "i"))}
-{_at(3, loop.gather)}
+{at(4, [f"saved[{i}, part, lane:stop] = Z_{n}" for i, n in enumerate(states)])}
+{at(3, _row(step, "i"))}
+{at(3, loop.gather)}
             for n in range(stop - lane):
                 x = x_row[n]{loop.fed}
-{_at(4, loop.keep)}
-{_at(4, _body(step))}
-{_at(4, [f"Z_{n}[n] = {v}" for n, v in zip(states, step.next_states, strict=True)])}
+{at(4, loop.keep)}
+{at(4, _body(step))}
+{at(4, [f"Z_{n}[n] = {v}" for n, v in zip(states, step.next_states, strict=True)])}
                 out_row[n] = kind({step.out}) * k_amplitude
 """
 
@@ -161,61 +161,63 @@ def _backward(step: Traced, loop: Loop) -> str:
     arguments = f"{loop.args}g_outs, inputs, k, tables, saved, a, g_z, g_inputs, g_k, g_tables"
     return f"""def backward({arguments}, reverse, first, last):
     steps = inputs.shape[0]
-{_at(1, loop.setup)}
-{_at(1, _room(step))}
+{at(1, loop.setup)}
+{at(1, _room(step))}
     kept = np.empty(({len(states)}, {STRIDE}, max(block, {pitch(BLOCK)})), kind)
     for lane in range(first, last, block):
         stop = min(lane + block, last)
         size = stop - lane
-{_at(2, _rows("K", coefs, "k", "lane:stop"))}
-{_at(2, _rows("G", states, "g_z", "lane:stop"))}
-{_at(2, _rows("S", coefs, "g_k", "lane:stop"))}
+{at(2, rows("K", coefs, "k", "lane:stop"))}
+{at(2, rows("G", states, "g_z", "lane:stop"))}
+{at(2, rows("S", coefs, "g_k", "lane:stop"))}
         for part in range((steps - 1) // {STRIDE}, -1, -1):
             begin = part * {STRIDE}
             count = min({STRIDE}, steps - begin)
-{_at(3, [f"kept[{i}, 0, :size] = saved[{i}, part, lane:stop]" for i, _ in enumerate(states)])}
+{at(3, [f"kept[{i}, 0, :size] = saved[{i}, part, lane:stop]" for i, _ in enumerate(states)])}
             for j in range(count - 1):
                 t = steps - 1 - begin - j if reverse else begin + j
                 x_row = inputs[t, lane:stop]
-{_at(4, _rows("Z", states, "kept", "j, :size"))}
-{_at(4, _rows("A", states, "kept", "j + 1, :size"))}
-{_at(4, _row(step, "begin + j"))}
+{at(4, rows("Z", states, "kept", "j, :size"))}
+{at(4, rows("A", states, "kept", "j + 1, :size"))}
+{at(4, _row(step, "begin + j"))}
                 for n in range(size):
                     x = x_row[n]
-{_at(5, _body(step))}
-{_at(5, [f"A_{n}[n] = {value}" for n, value in after])}
+{at(5, _body(step))}
+{at(5, [f"A_{n}[n] = {value}" for n, value in after])}
             for j in range(count - 1, -1, -1):
                 t = steps - 1 - begin - j if reverse else begin + j
                 x_row = inputs[t, lane:stop]
                 g_row = g_outs[t, lane:stop]
                 g_x = g_inputs[t, lane:stop]
-{_at(4, _rows("E", step.tables, "g_tables", "begin + j, lane:stop"))}
-{_at(4, _row(step, "begin + j"))}
-{_at(4, _rows("Z", states, "kept", "j, :size"))}
-{_at(4, loop.gather)}
+{at(4, rows("E", step.tables, "g_tables", "begin + j, lane:stop"))}
+{at(4, _row(step, "begin + j"))}
+{at(4, rows("Z", states, "kept", "j, :size"))}
+{at(4, loop.gather)}
                 for n in range(size):
                     x = x_row[n]
-{_at(5, _body(step))}
+{at(5, _body(step))}
                     g_sent = g_row[n]{loop.fed}
                     g_out = g_sent * k_amplitude
-{_at(5, [f"n_{n} = G_{n}[n]" for n in states])}
-{_at(5, back.lines)}
+{at(5, [f"n_{n} = G_{n}[n]" for n in states])}
+{at(5, back.lines)}
                     g_x[n] = {back.x}
-{_at(5, [f"E_{n}[n] = {value}" for n, value in zip(step.tables, back.tables, strict=True)])}
-{_at(5, [f"G_{n}[n] = {value}" for n, value in grads])}
-{_at(5, [f"S_{n}[n] += {value}" for n, value in sums if value != "ZERO"])}
+{at(5, [f"E_{n}[n] = {value}" for n, value in zip(step.tables, back.tables, strict=True)])}
+{at(5, [f"G_{n}[n] = {value}" for n, value in grads])}
+{at(5, [f"S_{n}[n] += {value}" for n, value in sums if value != "ZERO"])}
 """
 
 
-def _at(depth: int, lines: Sequence[str]) -> str:
+def at(depth: int, lines: Sequence[str]) -> str:
+    """Return lines of source, indented `depth` times."""
     return textwrap.indent("\n".join(lines), "    " * depth)
 
 
-def _rows(prefix: str, names: Sequence[str], source: str, index: str) -> list[str]:
+def rows(prefix: str, names: Sequence[str], source: str, index: str) -> list[str]:
+    """Return lines that name the rows of an array, at `index` each."""
     return [f"{prefix}_{name} = {source}[{i}, {index}]" for i, name in enumerate(names)]
 
 
-def _typed(function: Callable[..., Any], name: str) -> str:
+def typed(function: Callable[..., Any], name: str) -> str:
     """Return the source of `function` under `name`, numbers in it made of type `kind`."""
     tree = ast.parse(inspect.getsource(function))
     (definition,) = tree.body

@@ -16,10 +16,7 @@ from neurodeploy.arith import Fixed
 from neurodeploy.kernels.cache import load
 from neurodeploy.kernels.source import adjoint_lines, fixed_lines
 from neurodeploy.kernels.surrogates import HALF_PI, SURROGATES
-from neurodeploy.kernels.train import BLOCK, STRIDE, Kernel
-from neurodeploy.kernels.train import _at as at
-from neurodeploy.kernels.train import _rows as rows
-from neurodeploy.kernels.train import _typed as typed
+from neurodeploy.kernels.train import BLOCK, STRIDE, Kernel, at, rows, typed
 from neurodeploy.neurons import SPECS, Kind, NeuronSpec, Traced
 
 _SCALARS = ("t", "k_", "z_", "x")  # how the names of values begin
