@@ -23,7 +23,7 @@ from neurodeploy.frontends import read_model
 from neurodeploy.graph.ir import Graph
 from neurodeploy.program.run import Run
 from neurodeploy.reports.energy import energy
-from neurodeploy.reports.text import joules, table
+from neurodeploy.reports.format import joules, table
 from neurodeploy.targets import prices
 
 TABLES = ("paper45", "horowitz45")

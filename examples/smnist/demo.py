@@ -20,7 +20,7 @@ from neurodeploy.frontends import read_model
 from neurodeploy.frontends.data import read_data
 from neurodeploy.program.ir import Program
 from neurodeploy.reports.energy import energy, operations
-from neurodeploy.reports.text import count, joules, percent, table
+from neurodeploy.reports.format import count, joules, percent, table
 from neurodeploy.targets import prices
 
 HERE = Path(__file__).parent

@@ -87,8 +87,8 @@ def tune(
 def _show(
     program: Program, place: Path, before: float, after: float, judged: Path, *, as_json: bool
 ) -> None:
+    from neurodeploy.reports.format import percent
     from neurodeploy.reports.records import program_record
-    from neurodeploy.reports.text import percent
 
     record = program_record(program)
     if as_json:

@@ -12,9 +12,9 @@ from neurodeploy.files import new_file
 from neurodeploy.program.ir import Program
 from neurodeploy.program.run import Run
 from neurodeploy.reports.energy import Energy, energy
+from neurodeploy.reports.format import count, joules, percent, seconds
 from neurodeploy.reports.records import program_record, run_record
-from neurodeploy.reports.text import count, joules, percent
-from neurodeploy.reports.timing import page, seconds
+from neurodeploy.reports.timing import page
 from neurodeploy.targets import prices as price_table
 
 CAUSES = ("synapses", "neurons", "weight_memory", "state_memory")

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 from xml.sax.saxutils import escape
 
-from neurodeploy.reports.text import joules, percent, table
+from neurodeploy.reports.format import joules, percent, table
 from neurodeploy.tuning.search import Point, Search
 
 _WIDTH, _HEIGHT, _EDGE = 640, 400, 60

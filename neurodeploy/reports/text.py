@@ -2,52 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from neurodeploy.program.ir import Program
 from neurodeploy.program.run import Run
 from neurodeploy.reports.compare import Comparison
 from neurodeploy.reports.energy import ARITHMETIC, Energy
+from neurodeploy.reports.format import count, joules, percent, table
 from neurodeploy.reports.records import comparison_record, program_record, run_record
 from neurodeploy.reports.timing import timing_lines
-
-_UNITS = ((1e12, "J"), (1e9, "mJ"), (1e6, "uJ"), (1e3, "nJ"), (1.0, "pJ"))
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Return an aligned table; the first column to the left, the others to the right."""
-    cells = [list(head), *([str(cell) for cell in row] for row in rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in cells
-    ]
-    return "\n".join(lines)
-
-
-def joules(value_pj: float) -> str:
-    """Return an energy with a readable unit."""
-    for size, unit in _UNITS:
-        if abs(value_pj) >= size:
-            return f"{value_pj / size:.4g} {unit}"
-    return f"{value_pj:.3g} pJ"
-
-
-def count(value: float) -> str:
-    """Return a count with a readable size."""
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.4g}{unit}"
-    return f"{value:.4g}"
-
-
-def percent(share: float | None) -> str:
-    """Return a share as percent, or a dash."""
-    return "-" if share is None else f"{100 * share:.4g} %"
 
 
 def program_text(program: Program) -> str:

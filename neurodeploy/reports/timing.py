@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from neurodeploy.program.cycles import STAGES, Cycles, step_percentiles
+from neurodeploy.reports.format import percent, seconds, table
 
 MOST = 8  # cores and links that are shown; --json has all
 
@@ -60,8 +61,6 @@ def cycles_record(found: Cycles, *, steps: bool = True) -> dict[str, Any]:
 
 def timing_lines(found: Cycles) -> list[str]:
     """Return the lines of a run's report about its time."""
-    from neurodeploy.reports.text import percent, table
-
     data = cycles_record(found, steps=False)
     use, steps = data["utilisation"], data["step_cycles"]
     head = ("phase", "cycles", *STAGES, "barrier")
@@ -88,14 +87,6 @@ def timing_lines(found: Cycles) -> list[str]:
         "",
         table(head, rows),
     ]
-
-
-def seconds(value: float) -> str:
-    """Return a time with a readable unit."""
-    for size, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
-        if value >= size:
-            return f"{value / size:.4g} {unit}"
-    return f"{value * 1e9:.4g} ns"
 
 
 def page(found: Cycles) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from support.networks import inputs_for, sdtcm
 import neurodeploy as nd
 from neurodeploy.errors import InputError
 from neurodeploy.reports.energy import energy
+from neurodeploy.reports.format import joules
 from neurodeploy.reports.html import html
-from neurodeploy.reports.text import joules
 from neurodeploy.targets import prices
 
 
