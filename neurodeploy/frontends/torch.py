@@ -19,14 +19,13 @@ from torch import fx
 
 from neurodeploy import nn
 from neurodeploy.errors import InputError, NeurodeployError, together
-from neurodeploy.frontends import torch_vectors
+from neurodeploy.frontends import torch_maps, torch_vectors
 from neurodeploy.graph import rules
 from neurodeploy.graph.ir import (
     Add,
     Affine,
     BatchNorm,
     Concat,
-    Glu,
     Graph,
     Input,
     Linear,
@@ -45,6 +44,7 @@ from neurodeploy.nn.neurons import Neuron
 _LEAVES = (
     *(nn.BatchNorm, nn.Embedding, nn.Readout, nn.Scale, nn.Threshold, Neuron),
     *(torch.nn.Linear, torch.nn.Dropout),
+    *torch_maps.LEAVES,
     *torch_vectors.LEAVES,
 )
 _REFUSED = "refused"
@@ -161,6 +161,7 @@ class _Tracer:
             return
         width = self.widths[self.names[source]]
         op = _module_op(module, width, self.kind)
+        op = op or torch_maps.module_op(module)
         op = op or torch_vectors.module_op(module, width, self.kind)
         if op is None:
             fix = "use neurodeploy.nn.BatchNorm" if "BatchNorm" in type(module).__name__ else ""
@@ -208,7 +209,7 @@ class _Tracer:
             unique, count = f"{name}_{count}", count + 1
         self.taken.add(unique)
         self.nodes.append(Node(unique, op, tuple(inputs)))
-        self.widths[unique] = _width(op, [self.widths[name] for name in inputs])
+        self.widths[unique] = op.width_of([self.widths[name] for name in inputs])
         return unique
 
     def _stand_in(self, item: fx.Node) -> None:
@@ -228,23 +229,13 @@ def _place(item: fx.Node) -> str:
     return f"{paths[-1]}." if paths else ""
 
 
-def _width(op: Op, inputs: list[int]) -> int:
-    if isinstance(op, Input):
-        return op.width
-    if isinstance(op, Linear):
-        return int(op.weight.shape[0])
-    if isinstance(op, Glu):
-        return inputs[0] // 2
-    return sum(inputs) if isinstance(op, Concat) else inputs[0]
-
-
 def _is_identity(module: torch.nn.Module) -> bool:
     steps = isinstance(module, nn.Readout) and module.kind == "steps"
     return steps or isinstance(module, torch.nn.Identity | torch.nn.Dropout)
 
 
 def _input_width(module: torch.nn.Module) -> int | None:
-    for name in ("in_features", "num_features", "width"):
+    for name in ("width", "in_features"):
         if isinstance(value := getattr(module, name, None), int):
             return value
     return None
@@ -274,11 +265,8 @@ def _module_op(module: torch.nn.Module, width: int, kind: torch.dtype) -> Op | N
 
 
 def _batchnorm(module: nn.BatchNorm) -> BatchNorm:
-    width = module.num_features
-    mean = np.zeros(width) if module.running_mean is None else _array(module.running_mean)
-    var = np.ones(width) if module.running_var is None else _array(module.running_var)
-    gamma = np.ones(width) if module.weight is None else _array(module.weight)
-    beta = np.zeros(width) if module.bias is None else _array(module.bias)
+    values = module.weight, module.bias, module.running_mean, module.running_var
+    gamma, beta, mean, var = (np.repeat(_array(value), module.positions) for value in values)
     return BatchNorm(gamma, beta, mean, var, float(module.eps))
 
 

@@ -30,6 +30,7 @@ from neurodeploy.graph.ir import (
     Surrogate,
     VectorOp,
 )
+from neurodeploy.graph.maps import Conv, Pool
 from neurodeploy.graph.surrogate import predicted
 from neurodeploy.graph.vectors import values_of
 from neurodeploy.kernels import packed, real_kernel, share
@@ -134,6 +135,8 @@ def _evaluate(
 _STATELESS: dict[type, Callable[[Any, Sequence[Array]], Array]] = {
     Input: lambda op, v: v[0],
     Linear: lambda op, v: v[0] @ op.weight.T + op.bias,
+    Conv: lambda op, v: op.apply(v[0]),
+    Pool: lambda op, v: op.apply(v[0]),
     Affine: lambda op, v: v[0] * op.gain + op.bias,
     BatchNorm: lambda op, v: op.gamma * (v[0] - op.mean) / np.sqrt(op.var + op.eps) + op.beta,
     Add: lambda op, v: sum(v[1:], start=v[0]),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
@@ -42,6 +42,10 @@ class Op:
             if isinstance(value, np.ndarray):
                 object.__setattr__(self, item.name, value.astype(np.float64))
 
+    def width_of(self, inputs: Sequence[int]) -> int:
+        """Return the channels of the output, given those of the inputs."""
+        return inputs[0]
+
 
 @dataclass(frozen=True, eq=False)
 class Input(Op):
@@ -59,6 +63,10 @@ class Input(Op):
         if self.tokens and not self.spiking:
             raise InputError("E107", "tokens are spikes", fix="use Input(width, True, True)")
 
+    def width_of(self, inputs: Sequence[int]) -> int:  # noqa: ARG002
+        """Return the width."""
+        return self.width
+
 
 @dataclass(frozen=True, eq=False)
 class Linear(Op):
@@ -66,6 +74,10 @@ class Linear(Op):
 
     weight: Array
     bias: Array
+
+    def width_of(self, inputs: Sequence[int]) -> int:  # noqa: ARG002
+        """Return the rows of the weight."""
+        return len(self.weight)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -197,6 +209,10 @@ class Add(Op):
 class Concat(Op):
     """The channels of its inputs, one after the other."""
 
+    def width_of(self, inputs: Sequence[int]) -> int:
+        """Return the channels of all inputs."""
+        return sum(inputs)
+
 
 @dataclass(frozen=True, eq=False)
 class VectorOp(Op):
@@ -237,6 +253,10 @@ class Rescale(VectorOp):
 @dataclass(frozen=True, eq=False)
 class Glu(VectorOp):
     """The first half of the channels times the sigmoid of the second half."""
+
+    def width_of(self, inputs: Sequence[int]) -> int:
+        """Return half of the channels."""
+        return inputs[0] // 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -344,18 +364,8 @@ class Graph:
         """The number of channels of every node."""
         found: dict[str, int] = {}
         for node in self.nodes:
-            found[node.name] = _width(node.op, [found[name] for name in node.inputs])
+            found[node.name] = node.op.width_of([found[name] for name in node.inputs])
         return found
-
-
-def _width(op: Op, inputs: list[int]) -> int:
-    if isinstance(op, Input):
-        return op.width
-    if isinstance(op, Linear):
-        return int(op.weight.shape[0])
-    if isinstance(op, Concat):
-        return sum(inputs)
-    return inputs[0] // 2 if isinstance(op, Glu) else inputs[0]
 
 
 def identical(a: Graph, b: Graph) -> bool:

@@ -41,6 +41,7 @@ from neurodeploy.graph.ir import (
     Surrogate,
     Ternary,
 )
+from neurodeploy.graph.maps import Conv, Pool
 from neurodeploy.neurons import SPECS
 
 FORMAT, VERSION = "neurodeploy.graph", 1
@@ -49,12 +50,13 @@ OPS: dict[str, type[Op]] = {
     op.__name__: op
     for op in (
         *(Input, Linear, Affine, BatchNorm, Neurons, Surrogate, Population, Add, Concat, Reduce),
-        *(LayerNorm, Gelu, Relu, Rescale, Glu, Product, Ternary),
+        *(LayerNorm, Gelu, Relu, Rescale, Glu, Product, Ternary, Conv, Pool),
     )
 }
 
 Record = dict[str, Any]
 _OPTIONAL = Array | None  # a field that is left out where it is None
+_NUMBERS = tuple[int, ...]
 _UNLESS_SET = ("tokens",)  # fields that are left out where they are False
 
 
@@ -103,6 +105,8 @@ def _value(value: Any, hint: Any, key: str, arrays: dict[str, Array]) -> Any:
         return {"array": key}
     if isinstance(value, Mapping):
         return {k: _value(v, None, f"{key}.{k}", arrays) for k, v in value.items()}
+    if hint == _NUMBERS:
+        return [int(each) for each in value]
     return hint(value) if hint in (int, float, bool, str) else value
 
 
@@ -202,6 +206,9 @@ class _Reader:
             return {k: self._array(v, f"{key}.{k}") for k, v in value.items()}
         if hint == Mapping[str, Any] and isinstance(value, dict):
             return dict(value)
+        listed = hint == _NUMBERS and isinstance(value, list)
+        if listed and all(type(each) is int for each in value):
+            return tuple(value)
         if hint is float and type(value) is float:
             if not np.isfinite(value):
                 self._report("E105", f"{key} is not a finite number", _owner(key), "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from neurodeploy.graph.ir import (
     Surrogate,
     Ternary,
 )
+from neurodeploy.graph.maps import Conv, Maps
 from neurodeploy.neurons import SPECS
 
 _INPUTS = {Input: (0, 0), Add: (2, None), Concat: (2, None), Product: (2, 2)}
@@ -82,12 +84,7 @@ def _node(graph: Graph, node: Node) -> Iterator[NeurodeployError]:
         verb = "add" if isinstance(node.op, Add) else "multiply"
         yield InputError("E107", f"cannot {verb} widths {widths}", where=where)
     yield from _vector(node.op, widths, where)
-    if isinstance(node.op, Linear) and widths[0] != node.op.weight.shape[1]:
-        yield InputError(
-            "E107",
-            f"weight has {node.op.weight.shape[1]} columns, its input {widths[0]} channels",
-            where=where,
-        )
+    yield from _reads(node.op, widths, where)
     for key, value in _arrays(node.op):
         if not np.all(np.isfinite(value)):
             yield InputError(
@@ -96,7 +93,7 @@ def _node(graph: Graph, node: Node) -> Iterator[NeurodeployError]:
                 where=where,
                 fix="train again, or restore an earlier checkpoint",
             )
-        elif not isinstance(node.op, Linear):
+        elif not isinstance(node.op, Linear | Conv):
             need = _shape(node.op, key, value, widths)
             if value.shape != need:
                 yield InputError("E107", f"{key} has shape {value.shape}, not {need}", where=where)
@@ -114,6 +111,17 @@ def _node(graph: Graph, node: Node) -> Iterator[NeurodeployError]:
         yield from _parameters(node.op, where)
     if isinstance(node.op, Population) and not np.all(np.isin(node.op.sign, (-1, 0, 1))):
         yield InputError("E107", "signs are -1, 0 or 1", where=where)
+
+
+def _reads(op: Op, widths: list[int], where: str) -> Iterator[NeurodeployError]:
+    """Check that an operation with a width of its own is given that width."""
+    if isinstance(op, Linear) and widths[0] != op.weight.shape[1]:
+        what = f"weight has {op.weight.shape[1]} columns, its input {widths[0]} channels"
+        yield InputError("E107", what, where=where)
+    if isinstance(op, Maps) and widths[0] != prod(op.shape):
+        what = f"it reads maps {op.shape}, {prod(op.shape)} values; its input has {widths[0]}"
+        fix = "give the shape (maps, *size) of what it reads"
+        yield InputError("E107", what, where=where, fix=fix)
 
 
 def _shape(op: Op, key: str, value: Any, widths: list[int]) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ from neurodeploy.nn.checkpoint import load, save
 from neurodeploy.nn.compartments import TCLIF, TwoCompartment
 from neurodeploy.nn.gsu import GSUBlock, GSUNetwork
 from neurodeploy.nn.layers import BatchNorm, Embedding, Readout, Scale
+from neurodeploy.nn.maps import Conv, Pool
 from neurodeploy.nn.networks import SpikingLayer, SpikingMLP
 from neurodeploy.nn.neurons import LI, LIF, PRF, SpatialNeuron
 from neurodeploy.nn.parallel import ParallelLIF
@@ -31,10 +32,12 @@ __all__ = [
     "BinaryS4D",
     "BinaryS4DBlock",
     "CELIFNet",
+    "Conv",
     "Embedding",
     "GSUBlock",
     "GSUNetwork",
     "ParallelLIF",
+    "Pool",
     "Readout",
     "SDTCMBlock",
     "Scale",

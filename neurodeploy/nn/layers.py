@@ -16,6 +16,9 @@ READOUTS = ("mean", "sum", "last", "rate", "steps")
 class BatchNorm(torch.nn.BatchNorm1d):
     """Normalise each channel of [T, B, width] over steps and batch; affine, as torch does it.
 
+    With `positions`, the channels are maps of so many values each, and x is [T, B, width *
+    positions]: a map is normalised as a whole, as torch.nn.BatchNorm2d does it.
+
     y = weight (x - mean) / sqrt(var + eps) + bias, with the batch's statistics in training
     (`running_*` follow by `momentum`, None: the plain average) and the running ones otherwise.
     """
@@ -24,30 +27,51 @@ class BatchNorm(torch.nn.BatchNorm1d):
     running_var: Tensor
     num_batches_tracked: Tensor
 
-    def __init__(self, width: int, eps: float = 1e-5, momentum: float | None = 0.1) -> None:
+    def __init__(
+        self, width: int, eps: float = 1e-5, momentum: float | None = 0.1, positions: int = 1
+    ) -> None:
         super().__init__(width, eps=eps, momentum=momentum)
+        self.positions = positions
         self.follows = True  # not while a batch that was seen before is computed again
 
+    @property
+    def width(self) -> int:
+        """The values of a step."""
+        return self.num_features * self.positions
+
     def forward(self, input: Tensor) -> Tensor:
-        """Return the normalised input [T, B, width].
+        """Return the normalised input, of its shape.
 
         Raises InputError E106 for another shape, or in training for a single value per channel.
         """
         x = input
-        if x.dim() != 3 or x.shape[-1] != self.num_features or not len(x):
+        if x.dim() != 3 or x.shape[-1] != self.width or not len(x):
             what = f"BatchNorm got {x.dtype} of shape {list(x.shape)}"
-            raise InputError("E106", what, fix=f"give floats of shape [T, B, {self.num_features}]")
+            raise InputError("E106", what, fix=f"give floats of shape [T, B, {self.width}]")
         if not self.training:
             scale = self.weight * torch.rsqrt(self.running_var + self.eps)
-            return torch.addcmul(self.bias - self.running_mean * scale, x, scale)
-        count = x.shape[0] * x.shape[1]
+            offset = self.bias - self.running_mean * scale
+            return torch.addcmul(self._each(offset), x, self._each(scale))
+        count = x.shape[0] * x.shape[1] * self.positions
         if count < 2:
             what = "BatchNorm in training got a single value per channel"
             raise InputError("E106", what, fix="give more steps or samples, or call .eval()")
-        y, mean, var = normalise(x, self.weight, self.bias, self.eps)
+        y, mean, var = self._normalise(x)
         if self.follows:
             self._follow(mean, var * count / (count - 1))
         return y
+
+    def _each(self, values: Tensor) -> Tensor:
+        """Return values [width] for every position, [width * positions]."""
+        return values.repeat_interleave(self.positions)
+
+    def _normalise(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what `normalise` does, of maps."""
+        if self.positions == 1:
+            return normalise(x, self.weight, self.bias, self.eps)
+        maps = x.reshape(-1, self.num_features, self.positions).transpose(1, 2)
+        y, mean, var = normalise(maps, self.weight, self.bias, self.eps)
+        return y.transpose(1, 2).reshape(x.shape), mean, var
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, var: Tensor) -> None:
@@ -59,7 +83,8 @@ class BatchNorm(torch.nn.BatchNorm1d):
 
     def config(self) -> dict[str, Any]:
         """Return the arguments that build this module anew, as plain data."""
-        return {"width": self.num_features, "eps": self.eps, "momentum": self.momentum}
+        own = {"eps": self.eps, "momentum": self.momentum, "positions": self.positions}
+        return {"width": self.num_features, **own}
 
 
 class Readout(torch.nn.Module):

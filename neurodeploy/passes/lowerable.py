@@ -36,6 +36,7 @@ from neurodeploy.graph.ir import (
     Ternary,
     VectorOp,
 )
+from neurodeploy.graph.maps import Maps
 from neurodeploy.neurons import Kind
 from neurodeploy.passes.base import GraphPass
 
@@ -195,6 +196,9 @@ def _problems(graph: Graph) -> list[NeurodeployError]:
                     fix="use recurrent weights on neurons that spike",
                 )
             )
+        if isinstance(node.op, Maps):
+            what = f"a {type(node.op).__name__} has no integer form"
+            found.append(InputError("E107", what, where=where, fix="use Linears"))
         if isinstance(node.op, BatchNorm | Neurons):
             found.append(InputError("E107", f"{type(node.op).__name__} is not folded", where=where))
         if isinstance(node.op, Concat):

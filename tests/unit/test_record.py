@@ -88,7 +88,11 @@ ERRORS = {
     "missing head": ("E101", "'output'", lambda r, a: r.pop("output")),
     "unknown head": ("E101", "unknown key 'extra'", lambda r, a: r.update(extra=1)),
     "nodes not a list": ("E101", "'nodes' is not a list", lambda r, a: r.update(nodes={})),
-    "unknown operation": ("E107", "unknown operation 'Conv'", edit("Linear", "op", value="Conv")),
+    "unknown operation": (
+        "E107",
+        "unknown operation 'Fire'",
+        edit("Linear", "op", value="Fire"),
+    ),
     "node without name": ("E101", "no name", edit("Linear", "name", value=None)),
     "a name that is none": (
         "E107",
@@ -160,11 +164,11 @@ def test_every_error_of_a_record(name, graph):
 def test_all_problems_are_reported_at_once(graph):
     record, arrays = to_record(graph)
     record = copy.deepcopy(record)
-    record["nodes"][1]["op"] = "Conv"
+    record["nodes"][1]["op"] = "Fire"
     record["nodes"][3]["fields"]["spec"] = "izhikevich"
     with pytest.raises(NeurodeployError) as caught:
         from_record(record, arrays)
-    assert {"unknown operation 'Conv'", "unknown neuron model 'izhikevich'"} <= {
+    assert {"unknown operation 'Fire'", "unknown neuron model 'izhikevich'"} <= {
         item["what"] for item in caught.value.records()
     }
 

@@ -51,6 +51,7 @@ from neurodeploy.graph.ir import (
     Reduce,
     VectorOp,
 )
+from neurodeploy.graph.maps import Maps
 from neurodeploy.graph.record import to_record
 from neurodeploy.neurons.spec import GE
 
@@ -154,7 +155,7 @@ def _node(
         form = _reduce(op, width, metadata)
     elif isinstance(op, Neurons | Population):
         form = _neurons(op, width, metadata)
-    elif isinstance(op, VectorOp):
+    elif isinstance(op, VectorOp | Maps):
         what = f"{type(op).__name__} has no form in NIR"
         raise InputError("E108", what, fix="export .onnx, or train without it")
     else:

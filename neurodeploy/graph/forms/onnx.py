@@ -61,6 +61,7 @@ from neurodeploy.graph.ir import (
     Surrogate,
     Ternary,
 )
+from neurodeploy.graph.maps import Maps
 from neurodeploy.neurons import SPECS, NeuronSpec
 
 DOMAIN, DOMAIN_VERSION = "neurodeploy", 1
@@ -158,6 +159,9 @@ def form_of(op: Op) -> Form | None:
     """
     if any(type(op) is kind for kind, _ in STANDARD.values()):
         return None
+    if isinstance(op, Maps):
+        what = f"{type(op).__name__} has no form in ONNX files"
+        raise InputError("E108", what, fix="save the model as .pt")
     if isinstance(op, Surrogate):
         what = "a surrogate network is for training: ONNX files hold the neurons it stands for"
         raise InputError("E108", what, fix="set sdn = None before tracing, or fold the graph")
