@@ -9,7 +9,17 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.program.cycles import Cycles
-from neurodeploy.program.ir import Dense, Edge, Ints, Population, Program, Reals, Source, Vector
+from neurodeploy.program.ir import (
+    Dense,
+    Edge,
+    Ints,
+    Population,
+    Program,
+    Reals,
+    Source,
+    Stream,
+    Vector,
+)
 from neurodeploy.program.vector import cost, read_bits
 
 
@@ -27,6 +37,8 @@ class EdgeCount:
     events: int
     fan_out: int
     weight_bits: int
+    value_bits: int  #: of what arrives; 1 for spikes
+    parts: tuple[int, ...]  #: the fan-out by core: so many rows of weights are read at an event
     dense: int  #: operations if every value were non-zero, as in a network without spikes
 
     @property
@@ -50,6 +62,8 @@ class NodeCount:
     spikes: int
     overflows: int
     per_update: Mapping[str, float]
+    value_bits: int  #: of one register, or of what is computed with it
+    coef_bits: int  #: of a dimensionless coefficient
     state_bits: int  #: registers and constants read at one update
     written_bits: int  #: registers written at one update
 
@@ -65,7 +79,8 @@ class Run:
 
     outputs [B, N] (or [T, B, N]) in real units; integers, the same before scaling; values, outputs
     of the nodes that were asked for, int [T, B, width], in the input's time; states likewise,
-    [states, B, width] after the last step (a state with modes takes a row per mode).
+    [states, B, width] after the last step (a state with modes takes a row per mode). sent: how
+    often each neuron's value was not zero [width], of every node, where traffic was asked for.
     """
 
     program: Program
@@ -79,6 +94,7 @@ class Run:
     clipped_inputs: int
     values: Mapping[str, Ints] = field(default_factory=dict)
     states: Mapping[str, Ints] = field(default_factory=dict)
+    sent: Mapping[str, Ints] = field(default_factory=dict)
     cycles: Cycles | None = None  #: where timing was asked for
 
     def accuracy(self, labels: Any) -> float:
@@ -101,8 +117,31 @@ def edge_count(
         events=events,
         fan_out=fan_out,
         weight_bits=bits,
+        value_bits=value_bits(program, edge.source),
+        parts=_parts(program, node) if isinstance(edge, Dense) else (1,),
         dense=updates * width * fan_out,
     )
+
+
+def value_bits(program: Program, name: str) -> int:
+    """Return the width of the values that node `name` sends."""
+    node = program[name]
+    if program.spikes(name):
+        return 1
+    if isinstance(node, Population):
+        return node.state_bits
+    if isinstance(node, Stream):
+        return program.numbers.message_bits
+    return max(abs(node.low), abs(node.high)).bit_length() + (node.low < 0)
+
+
+def _parts(program: Program, name: str) -> tuple[int, ...]:
+    """Return how many neurons of a node each of its cores has; all of them where none is placed."""
+    sizes: dict[int, int] = {}
+    for part in program.placement:
+        if part.node == name:
+            sizes[part.core] = sizes.get(part.core, 0) + part.last - part.first
+    return tuple(sizes.values()) or (program[name].width,)
 
 
 def node_count(
@@ -121,6 +160,8 @@ def node_count(
             spikes=0,
             overflows=overflows,
             per_update=cost(vector) if vector else {},
+            value_bits=program.numbers.current_bits,
+            coef_bits=program.numbers.current_bits,
             state_bits=read_bits(vector) if vector else 0,
             written_bits=0,
         )
@@ -136,6 +177,8 @@ def node_count(
         spikes=spikes,
         overflows=overflows,
         per_update=ops,
+        value_bits=node.state_bits,
+        coef_bits=node.coef_bits or program.numbers.coef_frac + 1,
         state_bits=registers + constants + (node.state_bits if np.any(node.bias) else 0),
         written_bits=registers,
     )

@@ -43,6 +43,13 @@ class _Tally:
     events: dict[tuple[str, int], int] = field(default_factory=dict)
     spikes: dict[str, int] = field(default_factory=dict)
     overflows: dict[str, int] = field(default_factory=dict)
+    sent: dict[str, Ints] | None = None  #: by neuron, where it is counted
+
+    def send(self, name: str, values: Ints) -> None:
+        """Count the values [B, T, width] of a node that are not zero, if that is asked for."""
+        if self.sent is not None:
+            count = np.count_nonzero(values, axis=(0, 1))
+            self.sent[name] = self.sent.get(name, 0) + count
 
     def deliver(self, node: ProgramNode, edge: Edge, events: int) -> None:
         """Note what arrived through an edge."""
@@ -57,12 +64,14 @@ def simulate(
     record: Collection[str] = (),
     states: bool = False,
     timing: bool = False,
+    traffic: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> Run:
     """Run real inputs x [T, B, C] through `program`.
 
     record: names of nodes whose outputs to keep; states: keep the final states of all populations;
-    timing: replay the run on the target's machine, cycle by cycle;
+    timing: replay the run on the target's machine, cycle by cycle; traffic: count what each neuron
+    sends (`Run.sent`), from which packets and hops follow;
     progress(samples done, samples) is called after each chunk. Raises InputError E106 if x
     does not fit the program, FitError E304 if it cannot be timed.
     """
@@ -72,7 +81,7 @@ def simulate(
     samples, steps = data.shape[:2]
     widest = max(node.width for node in program)
     chunk = max(1, _CHUNK_ELEMENTS // (steps * widest))
-    tally, weights = _Tally(), _rows(program)
+    tally, weights = _Tally(sent={} if traffic else None), _rows(program)
     results: list[tuple[Any, Any]] = []
     kept: dict[str, list[Ints]] = {name: [] for name in record}
     finals: dict[str, list[Ints]] = {}
@@ -102,6 +111,7 @@ def simulate(
         clipped_inputs=clipped,
         values={name: np.concatenate(parts, axis=1) for name, parts in kept.items()},
         states={name: np.concatenate(parts, axis=1) for name, parts in finals.items()},
+        sent=tally.sent or {},
         cycles=replay.result() if replay is not None else None,
     )
 
@@ -132,6 +142,7 @@ def _forward(
     for node in program:
         if isinstance(node, Source):
             values[node.name] = data
+            tally.send(node.name, data)
             continue
         operands = len(node.gain) if isinstance(node, Vector) else 1
         currents = np.zeros((operands, samples, steps, node.width), np.int32)
@@ -146,6 +157,7 @@ def _forward(
             values[node.name], state = _update(program, node, current, weights, tally)
             if finals is not None:
                 finals.setdefault(node.name, []).append(state)
+        tally.send(node.name, values[node.name])
         for edge in edges(node, recurrent=False):
             if last_use[edge.source] == node.name and edge.source not in wanted:
                 values.pop(edge.source, None)

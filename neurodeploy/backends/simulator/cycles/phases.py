@@ -8,8 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from neurodeploy.errors import InputError
-from neurodeploy.program.ir import Dense, Ints, Program, Slice, Source, edges
+from neurodeploy.program.ir import Ints, Program, Source
+from neurodeploy.program.routes import weights_behind
 from neurodeploy.program.run import node_count
 
 INPUT = -1  # the port through which inputs enter: no core
@@ -90,17 +90,7 @@ def axons(program: Program, name: str) -> Axons:
     """
     machine = program.target.cycles
     assert machine is not None
-    width = program[name].width
-    weights: dict[int, Ints] = {}  # by core: [number, bits] of each neuron
-    for node in program:
-        for edge in edges(node):
-            for part in _slices(program, node.name) if edge.source == name else ():
-                own = weights.setdefault(part.core, np.zeros((2, width), np.int64))
-                if isinstance(edge, Dense):
-                    count = part.last - part.first
-                    own += np.array([[count], [count * edge.weight_bits]])
-                else:
-                    own[:, part.first : part.last] += edge.sign[part.first : part.last] != 0
+    width, weights = program[name].width, weights_behind(program, name)
     cores = sorted(weights)
     table = np.array([weights[core] for core in cores], np.int64).reshape(len(cores), 2, width)
     counts, bits = table[:, 0].T, table[:, 1].T
@@ -115,15 +105,3 @@ def axons(program: Program, name: str) -> Axons:
         interval=np.maximum(interval, machine.axon_cycles),
         words=-(-b // machine.word_bits),
     )
-
-
-def _slices(program: Program, name: str) -> list[Slice]:
-    found = [part for part in program.placement if part.node == name]
-    if sum(part.last - part.first for part in found) != program[name].width:
-        raise InputError(
-            "E107",
-            "a node is not placed on cores",
-            where=f'node "{name}"',
-            fix="compile the model again",
-        )
-    return found
