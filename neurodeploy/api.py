@@ -19,7 +19,7 @@ from typing import Any
 
 from neurodeploy.backends.simulator import simulate
 from neurodeploy.errors import InputError
-from neurodeploy.frontends import read_model
+from neurodeploy.frontends import Reading, read_model
 from neurodeploy.graph.interpret import interpret
 from neurodeploy.graph.ir import Graph, digest
 from neurodeploy.passes.bits import Bits
@@ -50,12 +50,13 @@ __all__ = [
 ]
 
 
-def load(path: str | Path) -> Graph:
+def load(path: str | Path, *, allow_external_data: bool = False) -> Graph:
     """Return the graph of a model file: .pt (written by `save`), .nir or .onnx.
 
+    allow_external_data: whether an ONNX file may keep data in other files below its folder.
     `neurodeploy.nn.load` reads a .pt back as a trainable module. Raises InputError or ToolError.
     """
-    return read_model(Path(path)).graph
+    return read_model(Path(path), Reading(allow_external_data)).graph
 
 
 def save(model: Any, path: str | Path, example: Any = None) -> None:

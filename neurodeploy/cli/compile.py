@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from neurodeploy.cli.output import BitsParam, File, Folder, json_option, progress, say, to_json
+from neurodeploy.cli.reading import reading_options
 
 if TYPE_CHECKING:
-    from neurodeploy.frontends import Model
+    from neurodeploy.frontends import Model, Reading
     from neurodeploy.graph.ir import Graph
     from neurodeploy.program.ir import Program
 
@@ -60,6 +61,7 @@ GOLDEN = 2  # calibration samples that become the golden vectors of a bundle
     help="Write the graph or program after this pass into the output folder.",
 )
 @click.option("--dry-run", is_flag=True, help="Compile and report, but write nothing.")
+@reading_options
 @json_option
 def compile_command(
     model: Path,
@@ -73,6 +75,7 @@ def compile_command(
     verify: bool,
     dump_after: tuple[str, ...],
     dry_run: bool,
+    reading: Reading,
     as_json: bool,
 ) -> None:
     """Compile MODEL (.pt, .nir, .onnx) to an integer program for a target.
@@ -85,7 +88,7 @@ def compile_command(
     from neurodeploy.frontends import read_model
 
     target = api.target(target_name)
-    network = read_model(model)
+    network = read_model(model, reading)
     data, origin = _calibration(network, calibrate)
     if verify and data is None:
         raise click.UsageError("--verify needs data: give --calibrate DATA.npz")

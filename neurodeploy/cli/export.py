@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from neurodeploy.cli.output import File, json_option, to_json
+from neurodeploy.cli.reading import reading_options
+
+if TYPE_CHECKING:
+    from neurodeploy.frontends import Reading
 
 
 @click.command()
@@ -14,16 +19,18 @@ from neurodeploy.cli.output import File, json_option, to_json
 @click.option(
     "-o", "--output", type=File, required=True, help="File to write, ending in .nir or .onnx."
 )
+@reading_options
 @json_option
-def export(model: Path, output: Path, as_json: bool) -> None:
+def export(model: Path, output: Path, reading: Reading, as_json: bool) -> None:
     """Write MODEL (.pt, .nir, .onnx) as a NIR or ONNX graph that other tools read.
 
     The format follows from the ending of -o. What the format cannot carry is refused, never
     dropped.
     """
     from neurodeploy import api
+    from neurodeploy.frontends import read_model
 
-    graph = api.load(model)
+    graph = read_model(model, reading).graph
     api.export(graph, output)
     if as_json:
         click.echo(to_json("export", {"output": str(output), "nodes": len(graph)}))

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from neurodeploy.cli.output import File, json_option, to_json
+from neurodeploy.cli.reading import reading_options
+
+if TYPE_CHECKING:
+    from neurodeploy.frontends import Reading
 
 
 @click.command()
 @click.argument("path", type=File)
 @click.option("--full", is_flag=True, help="Print every constant, not its range.")
+@reading_options
 @json_option
-def inspect(path: Path, full: bool, as_json: bool) -> None:
+def inspect(path: Path, full: bool, reading: Reading, as_json: bool) -> None:
     """Show what is in a model file (.pt, .nir, .onnx) or a compiled program's folder."""
     if path.is_dir():
         _program(path, as_json)
         return
-    from neurodeploy import api
+    from neurodeploy.frontends import read_model
     from neurodeploy.graph.text import text
 
-    graph = api.load(path)
+    graph = read_model(path, reading).graph
     if as_json:
         nodes = [
             {

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from neurodeploy.cli.output import BitsParam, File, json_option, progress, to_json
+from neurodeploy.cli.reading import reading_options
+
+if TYPE_CHECKING:
+    from neurodeploy.frontends import Reading
 
 
 @click.command()
@@ -27,6 +31,7 @@ from neurodeploy.cli.output import BitsParam, File, json_option, progress, to_js
 @click.option("--prices", help="Price table, by name or .toml file.  [default: the target's]")
 @click.option("--plot", type=File, help="Write accuracy over cost of all programs to this .svg.")
 @click.option("-o", "--output", type=File, help="Write a checkpoint that compiles with these bits.")
+@reading_options
 @json_option
 def search(
     model: Path,
@@ -38,6 +43,7 @@ def search(
     prices: str | None,
     plot: Path | None,
     output: Path | None,
+    reading: Reading,
     as_json: bool,
 ) -> None:
     """Find the cheapest weight and coefficient bits of each layer of MODEL.
@@ -52,7 +58,7 @@ def search(
     from neurodeploy.reports.search import search_record, search_svg, search_text
     from neurodeploy.targets import prices as price_table
 
-    target, network, judged = api.target(target_name), read_model(model), read_data(data)
+    target, network, judged = api.target(target_name), read_model(model, reading), read_data(data)
     how: dict[str, Any] = {"drop": drop, "bits": bits, "coef_bits": coef_bits}
     how["prices"] = price_table(prices) if prices else None
     example = judged.x[:, :64] if network.example is None else network.example

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from neurodeploy.cli.output import BitsParam, File, json_option, progress, to_json
+from neurodeploy.cli.reading import reading_options
 from neurodeploy.errors import InputError
 
 if TYPE_CHECKING:
+    from neurodeploy.frontends import Reading
     from neurodeploy.graph.ir import Graph
     from neurodeploy.program.ir import Program
 
@@ -39,6 +41,7 @@ EXAMPLE = 64  # training samples that a tuned checkpoint keeps to set scales, if
 @click.option("--batch", type=click.IntRange(1), default=64)
 @click.option("--seed", type=int, default=0)
 @click.option("-o", "--output", type=File, help="File to write.  [default: MODEL.tuned.pt]")
+@reading_options
 @json_option
 def tune(
     model: Path,
@@ -48,6 +51,7 @@ def tune(
     coef_bits: Any,
     target_name: str,
     output: Path | None,
+    reading: Reading,
     as_json: bool,
     **recipe: Any,
 ) -> None:
@@ -61,7 +65,7 @@ def tune(
     from neurodeploy.frontends import read_model
     from neurodeploy.frontends.data import read_data
 
-    target, network = api.target(target_name), read_model(model)
+    target, network = api.target(target_name), read_model(model, reading)
     train = read_data(data)
     judged = train if test is None else read_data(test)
     if judged.y is None:

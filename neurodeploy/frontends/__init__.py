@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,20 @@ class Model:
     name: str
 
 
-def read_model(path: Path) -> Model:
+@dataclass(frozen=True)
+class Reading:
+    """What a user states about a file, where the file leaves it open.
+
+    allow_external_data: whether an ONNX file may keep data in other files, below its own folder.
+    """
+
+    allow_external_data: bool = False
+
+
+_FOR = {"allow_external_data": ".onnx"}  #: the format that each is about
+
+
+def read_model(path: Path, reading: Reading = Reading()) -> Model:
     """Read a trained network from a .pt, .nir or .onnx file.
 
     Raises InputError (E101-E108) for anything that cannot be read whole, ToolError E601 if the
@@ -37,6 +50,11 @@ def read_model(path: Path) -> Model:
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
         raise InputError("E101", f"{path} {what}", fix="check the path")
+    for item in fields(reading):
+        if getattr(reading, item.name) != item.default and path.suffix != _FOR[item.name]:
+            option = f"--{item.name.replace('_', '-')}"
+            what = f"{option} is about {_FOR[item.name]} files, not {path.name}"
+            raise InputError("E101", what, where=str(path), fix=f"leave {option} out")
     if path.suffix == ".pt":
         require("torch", "torch")
         from neurodeploy.frontends import torch
@@ -50,7 +68,7 @@ def read_model(path: Path) -> Model:
     require("onnx", "onnx")
     from neurodeploy.frontends import onnx
 
-    return Model(onnx.read(path), None, path.stem)
+    return Model(onnx.read(path, reading), None, path.stem)
 
 
 def require(package: str, extra: str) -> None:

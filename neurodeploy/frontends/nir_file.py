@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.frontends import nir_child
+from neurodeploy.frontends.child import BUDGET_BYTES
 from neurodeploy.frontends.nir_walk import Tree, bad
 from neurodeploy.graph.forms.nir_net import Net, Part
-
-BUDGET_BYTES = 2**30
 
 
 def read_net(path: Path, budget: int = BUDGET_BYTES) -> Net:

@@ -520,7 +520,7 @@ def test_an_interrupt_is_no_bug_and_leaves_nothing(tiny, tmp_path, monkeypatch):
 
 
 def test_a_bug_of_ours_shows_its_traceback(tiny, monkeypatch):
-    monkeypatch.setattr("neurodeploy.api.load", lambda path: 1 / 0)
+    monkeypatch.setattr("neurodeploy.frontends.read_model", lambda path, reading: 1 / 0)
     result = run("inspect", tiny / "model.pt")
     assert result.exit_code == 1
     assert isinstance(result.exception, ZeroDivisionError)

@@ -11,7 +11,7 @@ from support.networks import chain
 
 from neurodeploy.backends.nir.graph import exported_form, write
 from neurodeploy.errors import NeurodeployError
-from neurodeploy.frontends import nir_child, nir_file, nir_walk
+from neurodeploy.frontends import child, nir_child, nir_file, nir_walk
 from neurodeploy.frontends.nir import read
 from neurodeploy.graph.ir import identical
 
@@ -364,7 +364,7 @@ class TestChild:
 
     @pytest.mark.parametrize("death", ["os.abort()", "sys.exit(3)", "[0] * 2**40"])
     def test_one_that_dies_is_an_error(self, death, path, monkeypatch):
-        monkeypatch.setattr(nir_child, "_START", f"import os, sys; {death}")
+        monkeypatch.setattr(child, "_START", f"import os, sys; {death}")
         with pytest.raises(NeurodeployError, match="ended with code") as caught:
             read(path)
         assert caught.value.code == "E101"

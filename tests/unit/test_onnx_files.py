@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
+from support import inline
 from support.networks import chain, inputs_for, sdtcm
 
 from neurodeploy.backends.onnx import program as onnx_program
 from neurodeploy.backends.onnx.graph import write
 from neurodeploy.errors import NeurodeployError
+from neurodeploy.frontends import child
 from neurodeploy.frontends.onnx import read
 from neurodeploy.graph.ir import identical
 from neurodeploy.passes.pipeline import compile_graph
 from neurodeploy.targets import target
+
+
+@pytest.fixture(autouse=True)
+def in_process(monkeypatch):
+    """Read in this process: hundreds of children would take minutes."""
+    monkeypatch.setattr(child, "call", inline.call)
 
 
 @pytest.fixture
@@ -315,3 +325,76 @@ def test_an_integer_program_is_not_read_as_a_model(graph, tmp_path):
     with pytest.raises(NeurodeployError, match="an exported integer program") as caught:
         read(tmp_path / "p.onnx")
     assert caught.value.code == "E104"
+
+
+def test_constants_may_have_become_nodes_and_sums_additions(graph, path):
+    """What constant folding and normalising tools make of a file, where functions stay."""
+    model = onnx.load(path)
+    nodes = [
+        helper.make_node("Constant", [], [item.name], value=item)
+        for item in model.graph.initializer
+    ]
+    nodes += model.graph.node
+    del model.graph.initializer[:], model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(onnx.shape_inference.infer_shapes(model), path)
+    assert identical(read(path), graph)
+    wide = sdtcm(np.random.default_rng(0), bidirectional=True)
+    write(wide, path)
+    model = onnx.load(path)
+    for node in model.graph.node:
+        if node.op_type == "Sum":
+            node.op_type = "Add"
+        if node.op_type == "Concat":
+            node.attribute[0].i = 2
+    onnx.save(model, path)
+    assert identical(read(path), wide)
+
+
+def test_recorded_bits_travel_along(graph, path):
+    write(replace(graph, bits={"0.linear": 4, "0.neurons": 9}), path)
+    back = read(path)
+    assert identical(back, graph)
+    assert back.bits == {"0.linear": 4, "0.neurons": 9}
+    model = onnx.load(path)
+    for wrong in ("[4]", '{"0.linear": "4"}', "{"):
+        model.metadata_props[0].value = wrong
+        onnx.save(model, path)
+        with pytest.raises(NeurodeployError, match="whole numbers of bits"):
+            read(path)
+
+
+class TestChild:
+    """The real way: in a process of its own."""
+
+    call = staticmethod(child.call)
+
+    @pytest.fixture(autouse=True)
+    def isolated(self, monkeypatch, in_process):
+        monkeypatch.setattr(child, "call", self.call)
+
+    def test_files_are_read_and_refused_alike(self, path, graph):
+        assert identical(read(path), graph)
+        model = onnx.load(path)
+        conv(model)
+        model.graph.initializer.append(numpy_helper.from_array(np.ones(1), "spare"))
+        onnx.save(model, path)
+        with pytest.raises(NeurodeployError, match="3 nodes are not supported") as caught:
+            read(path)
+        assert caught.value.where == str(path)
+
+    def test_all_errors_come_back(self, path):
+        model = onnx.load(path)
+        constant("0.neurons/amplitude", np.nan)(model)
+        constant("1.linear/weight", np.full((5, 5), np.inf))(model)
+        onnx.save(model, path)
+        with pytest.raises(NeurodeployError) as caught:
+            read(path)
+        assert len(caught.value.records()) == 2
+
+    @pytest.mark.parametrize("death", ["os.abort()", "sys.exit(3)", "[0] * 2**40"])
+    def test_one_that_dies_is_an_error(self, death, path, monkeypatch):
+        monkeypatch.setattr(child, "_START", f"import os, sys; {death}")
+        with pytest.raises(NeurodeployError, match="ended with code") as caught:
+            read(path)
+        assert caught.value.code == "E101"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import sys
 from dataclasses import replace
 
@@ -10,16 +12,26 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from support import inline
 from support.networks import chain, inputs_for
 from support.ort import doubles
 
-from neurodeploy.backends.onnx.graph import write
+from neurodeploy.backends.onnx.graph import to_model, write
 from neurodeploy.errors import NeurodeployError, ToolError
+from neurodeploy.frontends import child
 from neurodeploy.frontends.onnx import read
 from neurodeploy.graph.forms.onnx import forms
 from neurodeploy.graph.interpret import interpret
-from neurodeploy.graph.ir import Add, Concat, Graph, Input, Linear, Node, Reduce, identical
+from neurodeploy.graph.ir import Add, Concat, Gelu, Graph, Input, Linear, Node, Reduce, identical
 from neurodeploy.graph.record import from_record, to_record
+from neurodeploy.neurons import SPECS
+from neurodeploy.passes.pipeline import fold
+
+
+@pytest.fixture(autouse=True)
+def in_process(monkeypatch):
+    """Read in this process: hundreds of children would take minutes."""
+    monkeypatch.setattr(child, "call", inline.call)
 
 
 @pytest.fixture
@@ -215,3 +227,52 @@ def test_without_the_onnx_package_the_fix_is_named(graph, path, monkeypatch):
 
 def test_tensor_types_are_those_of_the_package():
     assert (TensorProto.UINT8, TensorProto.INT64, TensorProto.DOUBLE) == (2, 7, 11)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_every_function_of_a_neuron_passes_strict_inference_and_is_read_back(spec, tmp_path):
+    """Each variant, both directions, with and without recurrence, trained and folded."""
+    rng = np.random.default_rng(0)
+    for options in SPECS[spec].variants():
+        for reverse, recurrent in itertools.product((False, True), repeat=2):
+            if recurrent and not SPECS[spec].state._fields:
+                continue
+            layers = [(spec, {**options, "reverse": reverse, "recurrent": recurrent})]
+            graph = chain(rng, layers, width=2)
+            for each in (graph, fold(graph)):
+                onnx.checker.check_model(to_model(each), full_check=True)
+            write(graph, tmp_path / "g.onnx")
+            assert identical(read(tmp_path / "g.onnx"), graph)
+
+
+@pytest.mark.parametrize("form", ["erf", "tanh"])
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+def test_gelu_runs_in_stock_onnxruntime_to_its_own_precision(form, kind, tmp_path):
+    graph = Graph((Node("x", Input(1)), Node("y", Gelu(form), ("x",))), "y")
+    write(graph, tmp_path / "g.onnx", kind)
+    edges = [0.0, -0.0, 1e-300, -1e-8, 9.1, -9.2, 40.0, -40.0, 1e30, -1e30]
+    x = np.concatenate([np.linspace(-10, 10, 20001), edges]).reshape(-1, 1, 1)
+    session = onnxruntime.InferenceSession(tmp_path / "g.onnx")
+    (found,) = session.run(None, {"input": x.astype(kind)})
+    error = np.abs(found - interpret(graph, x.astype(kind))) / np.maximum(np.abs(x), 1e-30)
+    assert error.max() < {"float32": 3e-7, "float64": 1e-15}[kind]
+
+
+def test_everything_in_a_file_has_a_name_and_shape_to_read(graph, path):
+    model = onnx.load(path)
+    shapes = {item.name: item.type.tensor_type.shape for item in model.graph.value_info}
+    for node in model.graph.node:
+        assert node.doc_string
+        assert node.output[0] == "output" or len(shapes[node.output[0]].dim) == 3
+    assert "prf" in named(model, "0.neurons").doc_string
+    (tau,) = (item for item in model.graph.initializer if item.name == "0.neurons/tau")
+    assert tau.doc_string == SPECS["prf"].units["tau"]
+    for function in model.functions:
+        assert function.doc_string
+        for node in function.node:
+            assert node.name == node.output[0]
+            assert not re.fullmatch(r"[a-z]?\d+", node.name)
+
+
+def named(model, name):
+    return next(node for node in model.graph.node if node.name == name)

@@ -6,6 +6,7 @@ import itertools
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -14,8 +15,10 @@ import pytest
 from support.networks import TABLE_STEPS, chain, inputs_for, sdtcm
 
 from neurodeploy.arith import OVERFLOWS, ROUNDINGS
+from neurodeploy.backends.onnx.graph import write as write_graph
 from neurodeploy.backends.onnx.program import write
 from neurodeploy.errors import NeurodeployError
+from neurodeploy.graph.interpret import interpret
 from neurodeploy.neurons import SPECS
 from neurodeploy.passes.pipeline import compile_graph
 from neurodeploy.program.ir import (
@@ -289,23 +292,36 @@ def test_an_unwritable_place_leaves_nothing(tmp_path):
     assert caught.value.code == "E110"
 
 
-def test_it_runs_where_neurodeploy_is_not_installed(tmp_path):
+def test_it_runs_where_nothing_but_onnxruntime_is_installed(tmp_path):
+    """In an interpreter without site-packages, but for links to numpy and onnxruntime."""
     rng = np.random.default_rng(0)
     graph = chain(rng, [("prf", {}), ("lif", {})], readout="mean")
     x = inputs_for(rng, graph)
     made = compile_graph(graph, target("loihi2"), calibration=x).program
     write(made, tmp_path / "p.onnx")
+    write_graph(graph, tmp_path / "g.onnx")
     np.save(tmp_path / "x.npy", x)
+    (tmp_path / "only").mkdir()
+    home = Path(np.__file__).parents[1]
+    for name in ("numpy", "numpy.libs", "onnxruntime"):
+        if (home / name).exists():
+            (tmp_path / "only" / name).symlink_to(home / name)
     script = (
-        "import sys; sys.modules['neurodeploy'] = None\n"
+        "import sys; sys.path.append(sys.argv[1])\n"
+        "from importlib.util import find_spec\n"
+        "assert not any(find_spec(name) for name in ('neurodeploy', 'onnx', 'torch'))\n"
         "import numpy, onnxruntime\n"
-        "s = onnxruntime.InferenceSession('p.onnx')\n"
-        "numpy.save('y.npy', s.run(['output'], {'input': numpy.load('x.npy')})[0])\n"
+        "x = numpy.load('x.npy')\n"
+        "for name in 'pg':\n"
+        "    session = onnxruntime.InferenceSession(name + '.onnx')\n"
+        "    numpy.save(name + '.npy', session.run(['output'], {'input': x})[0])\n"
     )
-    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, timeout=60)
+    command = [sys.executable, "-I", "-S", "-c", script, str(tmp_path / "only")]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=60)
     done = execute(made, to_integers(made.source, x)[0])
     expected = read(made.readout, done.values[made.readout.source])[1]
-    np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), expected)
+    np.testing.assert_array_equal(np.load(tmp_path / "p.npy"), expected)
+    np.testing.assert_allclose(np.load(tmp_path / "g.npy"), interpret(graph, x), rtol=1e-9)
 
 
 def test_each_changed_constant_changes_the_file(tmp_path):

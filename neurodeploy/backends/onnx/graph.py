@@ -3,28 +3,31 @@
     input [T, B, C]   ->   output [B, N], or [T, B, N] without a readout over time
 
 The forms are those of `graph.forms.onnx`; states are zero before the first step. Ranges that
-calibration attached to the graph are not part of what it computes, and are not written.
+calibration attached to the graph are not part of what it computes, and are not written. Bits that
+tuning recorded stand in the file's metadata.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from neurodeploy.backends.onnx.proto import Node, Value, model, save
+from neurodeploy.backends.onnx.proto import About, Node, Value, model, save
 from neurodeploy.errors import InputError, NeurodeployError, together
 from neurodeploy.graph import rules
 from neurodeploy.graph.forms.onnx import (
     ALWAYS_DOUBLE,
+    BITS,
     DOMAIN,
     DOMAIN_VERSION,
     STANDARD,
     form_of,
 )
 from neurodeploy.graph.forms.sheet import Call
-from neurodeploy.graph.ir import Graph, Input, Reduce
+from neurodeploy.graph.ir import Graph, Input, Neurons, Op, Population, Reduce
 
 DTYPES = ("float32", "float64")
 
@@ -45,7 +48,6 @@ def to_model(graph: Graph, dtype: str | None = None) -> Any:
     constants = _constants(graph)
     kind = _choose(constants, dtype)
     used = [form.function for node in graph if (form := form_of(node.op)) is not None]
-    order = "T, B, channels: steps, samples, channels"
     return model(
         nodes=_nodes(graph),
         inputs=[Value("input", kind, ("T", "B", graph.widths[graph.input.name]))],
@@ -58,8 +60,31 @@ def to_model(graph: Graph, dtype: str | None = None) -> Any:
         functions={function.name: function for function in used}.values(),
         domains={DOMAIN: DOMAIN_VERSION},
         numbers=kind,
-        doc=f"input [{order}]; states are zero before the first step",
+        about=_about(graph),
     )
+
+
+def _about(graph: Graph) -> About:
+    order = "T, B, channels: steps, samples, channels"
+    return About(
+        doc=f"input [{order}]; states are zero before the first step",
+        constants={
+            f"{node.name}/{name}": unit
+            for node in graph
+            if isinstance(node.op, Neurons)
+            for name, unit in node.op.model.units.items()
+        },
+        metadata={BITS: json.dumps(dict(graph.bits))} if graph.bits else {},
+    )
+
+
+def _doc(op: Op, width: int) -> str:
+    """Return what a reader of the file should know about a node."""
+    if not isinstance(op, Neurons | Population):
+        return f"{type(op).__name__} of {width} channels"
+    options = "".join(f", {key} {value}" for key, value in op.options.items())
+    backwards = ", backwards in time" if op.reverse else ""
+    return f"{width} neurons, {op.spec}{options}{backwards}; {op.model.source}"
 
 
 def _constants(graph: Graph) -> dict[str, dict[str, Any]]:
@@ -93,17 +118,17 @@ def _nodes(graph: Graph) -> list[Node]:
     nodes = []
     standard = {op: (kind, attributes) for kind, (op, attributes) in STANDARD.items()}
     for node in graph:
-        result = _value_name(graph, node.name)
+        result, doc = _value_name(graph, node.name), _doc(node.op, graph.widths[node.name])
         reads = tuple(_value_name(graph, name) for name in node.inputs)
         form = form_of(node.op)
         if form is None:
             kind, attributes = standard[type(node.op)]
-            nodes.append(Node(node.name, Call(kind, reads, (result,), attributes)))
+            nodes.append(Node(node.name, Call(kind, reads, (result,), attributes), doc=doc))
             continue
         reads = ("input",) if isinstance(node.op, Input) else reads
         own = tuple(f"{node.name}/{name}" for name, _, _ in form.parameters)
         call = Call(form.function.name, (*reads, *own), (result,))
-        nodes.append(Node(node.name, call, DOMAIN))
+        nodes.append(Node(node.name, call, DOMAIN, doc))
     return nodes
 
 

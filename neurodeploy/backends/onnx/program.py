@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.backends.onnx.integer import function, name_of
-from neurodeploy.backends.onnx.proto import Node, Value, model, save
+from neurodeploy.backends.onnx.proto import About, Node, Value, model, save
 from neurodeploy.backends.onnx.vectors import write as write_vector
 from neurodeploy.graph.forms.onnx import PROGRAM_DOMAIN
 from neurodeploy.graph.forms.sheet import Call, Function
@@ -85,7 +85,7 @@ class _Writer:
             functions=self.functions.values(),
             domains={PROGRAM_DOMAIN: 1},
             numbers="int64",
-            doc=f"integer program for {self.program.target.name}; input [T, B, channels]",
+            about=About(f"integer program for {self.program.target.name}; input [T, B, channels]"),
         )
 
     def _put(self, kind: str, *inputs: str, out: str, **attributes: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 
 from neurodeploy.errors import InputError, ToolError
 from neurodeploy.files import new_file
-from neurodeploy.graph.forms.sheet import IR_VERSION, OPSET, Body, Call, Function
+from neurodeploy.graph.forms.sheet import IR_VERSION, OPSET, Body, Call, Double, Function
 
 _LIMIT = 2**31 - 1  # bytes; what one protobuf message holds
 
@@ -28,11 +28,24 @@ class Value:
 
 @dataclass(frozen=True)
 class Node:
-    """A call of a model's own graph; domain "" is the standard one."""
+    """A call of a model's own graph; domain "" is the standard one. `doc` is for readers."""
 
     name: str
     call: Call
     domain: str = ""
+    doc: str = ""
+
+
+@dataclass(frozen=True)
+class About:
+    """What a file says beside what it computes.
+
+    doc: of the whole; constants: of initializers, by name; metadata: for machines.
+    """
+
+    doc: str
+    constants: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 def library() -> Any:
@@ -56,25 +69,26 @@ def model(
     functions: Iterable[Function],
     domains: Mapping[str, int],
     numbers: str,
-    doc: str,
+    about: About,
 ) -> Any:
-    """Return a ModelProto; `functions` belong to the first of `domains`.
+    """Return a ModelProto with the shapes of all values; `functions` are of the first of `domains`.
 
-    numbers: the type that values have where nothing else is said.
+    numbers: the type that values have where nothing else is said. Raises InputError E108 if it is
+    too large for one file.
     """
     onnx = library()
     make = onnx.helper
     domain = next(iter(domains))
     graph = make.make_graph(
-        [_node(onnx, numbers, node.call, node.name, node.domain) for node in nodes],
+        [_node(onnx, numbers, node.call, node.name, node.domain, node.doc) for node in nodes],
         "neurodeploy",
         [_value(onnx, value) for value in inputs],
         [_value(onnx, value) for value in outputs],
-        [onnx.numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items()],
-        doc_string=doc,
+        [_constant(onnx, name, v, about.constants) for name, v in constants.items()],
+        doc_string=about.doc,
     )
     imports = {"": OPSET, **domains}
-    return make.make_model(
+    made = make.make_model(
         graph,
         functions=[_function(onnx, numbers, function, domain) for function in functions],
         opset_imports=[make.make_opsetid(key, number) for key, number in imports.items()],
@@ -82,19 +96,17 @@ def model(
         producer_name="neurodeploy",
         producer_version=_version(),
     )
+    if about.metadata:
+        make.set_model_props(made, about.metadata)
+    if made.ByteSize() > _LIMIT:
+        what = f"the file would have {made.ByteSize()} bytes; one ONNX file holds {_LIMIT}"
+        raise InputError("E108", what, fix="export a smaller model")
+    how = {"check_type": True, "strict_mode": True, "data_prop": True}
+    return onnx.shape_inference.infer_shapes(made, **how)
 
 
 def save(message: Any, path: Path) -> None:
-    """Check a ModelProto and write it, whole or not at all.
-
-    Raises InputError E108 if it is too large for one file, E110 if it cannot be written.
-    """
-    if message.ByteSize() > _LIMIT:
-        raise InputError(
-            "E108",
-            f"the file would have {message.ByteSize()} bytes; one ONNX file holds {_LIMIT}",
-            fix="export a smaller model",
-        )
+    """Check a ModelProto and write it, whole or not at all; raises InputError E110."""
     library().checker.check_model(message, full_check=True)
     with new_file(path) as beside:
         beside.write_bytes(message.SerializeToString(deterministic=True))
@@ -124,14 +136,34 @@ def _function(onnx: Any, numbers: str, function: Function, domain: str) -> Any:
     )
 
 
-def _node(onnx: Any, numbers: str, call: Call, name: str = "", domain: str = "") -> Any:
-    attributes = {
-        key: _body(onnx, numbers, value) if isinstance(value, Body) else value
-        for key, value in call.attributes.items()
-    }
+def _constant(onnx: Any, name: str, value: Any, docs: Mapping[str, str]) -> Any:
+    tensor = onnx.numpy_helper.from_array(np.asarray(value), name)
+    tensor.doc_string = docs.get(name, "")
+    return tensor
+
+
+def _node(
+    onnx: Any, numbers: str, call: Call, name: str = "", domain: str = "", doc: str = ""
+) -> Any:
+    """Return a node, which has the name of what it computes if it is not given one."""
+    attributes = {key: _attribute(onnx, numbers, value) for key, value in call.attributes.items()}
     return onnx.helper.make_node(
-        call.type, call.inputs, call.outputs, name=name or None, domain=domain or None, **attributes
+        call.type,
+        call.inputs,
+        call.outputs,
+        name=name or call.outputs[0],
+        domain=domain or None,
+        doc_string=doc or None,
+        **attributes,
     )
+
+
+def _attribute(onnx: Any, numbers: str, value: Any) -> Any:
+    if isinstance(value, Body):
+        return _body(onnx, numbers, value)
+    if isinstance(value, Double):
+        return onnx.numpy_helper.from_array(np.asarray(value.value, np.float64))
+    return value
 
 
 def _body(onnx: Any, numbers: str, body: Body) -> Any:

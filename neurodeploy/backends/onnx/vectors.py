@@ -30,13 +30,15 @@ class Writer:
     def put(self, kind: str, *inputs: str, out: str = "", **attributes: Any) -> str:
         """Append an operator with one result."""
         self.count += 1
-        name = f"{self.node.name}/{out or f'v{self.count}'}"
+        name = f"{self.node.name}/{out or f'{kind.lower()}_{self.count}'}"
         return self._append(kind, *inputs, out=name, **attributes)
 
     def number(self, value: Any) -> str:
         """Return an int64 constant."""
         self.count += 1
-        return self._constant(f"{self.node.name}/c{self.count}", np.asarray(value, np.int64))
+        return self._constant(
+            f"{self.node.name}/constant_{self.count}", np.asarray(value, np.int64)
+        )
 
     def shifted(self, value: str, shift: Any) -> str:
         """Divide by 2**shift, rounded to nearest, halves up."""

@@ -65,13 +65,13 @@ from neurodeploy.graph.maps import Maps
 from neurodeploy.neurons import SPECS, NeuronSpec
 
 DOMAIN, DOMAIN_VERSION = "neurodeploy", 1
+BITS = "neurodeploy.bits"  #: metadata: the bits that a graph records by node, in JSON
 PROGRAM_DOMAIN = "neurodeploy.program"  #: of exported integer programs, which are not read back
 STANDARD: dict[str, tuple[type[Op], dict[str, Any]]] = {
     "Sum": (Add, {}),
     "Concat": (Concat, {"axis": -1}),
     "Mul": (Product, {}),
     "Relu": (Relu, {}),
-    "Identity": (Rescale, {}),
 }
 ALWAYS_DOUBLE = ("eps", "level")
 SCALARS = ("amplitude", *ALWAYS_DOUBLE)
@@ -185,6 +185,7 @@ def forms() -> dict[str, Form]:
         _stateless(LayerNorm, {}, ("gamma", "beta", "eps")),
         *(_stateless(Gelu, {"form": form}, ()) for form in GELUS),
         _stateless(Glu, {}, ()),
+        _stateless(Rescale, {}, ()),
         *(_stateless(Ternary, {"per_step": each}, ("level",)) for each in (True, False)),
     ]
     for spec in SPECS.values():
@@ -234,8 +235,13 @@ def _reduce(s: Sheet, settings: Mapping[str, Any]) -> str:
     return s.put(kind, biased, axes, keepdims=0, out="y")
 
 
+def _same(s: Sheet, settings: Mapping[str, Any]) -> str:  # noqa: ARG001
+    return s.put("Identity", "x", out="y")
+
+
 _BODIES = {
-    Input: lambda s, settings: s.put("Identity", "x", out="y"),
+    Input: _same,
+    Rescale: _same,
     Linear: _linear,
     Affine: _affine,
     BatchNorm: _batchnorm,

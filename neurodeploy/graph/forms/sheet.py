@@ -17,8 +17,15 @@ OPSET, IR_VERSION = 21, 10
 
 
 @dataclass(frozen=True)
+class Double:
+    """A float64 number as an attribute; one that is a float has the precision of float32."""
+
+    value: float
+
+
+@dataclass(frozen=True)
 class Call:
-    """One operator of the standard domain; attributes are int, float, str, ints or a Body."""
+    """One operator of the standard domain; attributes are int, float, Double, str, ints or Body."""
 
     type: str
     inputs: tuple[str, ...]
@@ -55,15 +62,15 @@ class Function:
 
 
 class Sheet:
-    """Calls in order; each result is a fresh name."""
+    """Calls in order; each result is a fresh name, after its operator."""
 
-    def __init__(self, prefix: str = "v") -> None:
+    def __init__(self, prefix: str = "") -> None:
         self.calls: list[Call] = []
         self.prefix = prefix
 
     def put(self, kind: str, *inputs: str, out: str = "", **attributes: Any) -> str:
         """Append a call with one result and return the result's name."""
-        name = out or f"{self.prefix}{len(self.calls)}"
+        name = out or f"{self.prefix}{kind.lower()}_{len(self.calls)}"
         self.calls.append(Call(kind, inputs, (name,), attributes))
         return name
 
@@ -86,6 +93,10 @@ class Sheet:
     def number(self, value: float, like: str) -> str:
         """Return a scalar of the type of `like`; value must be exact in float32."""
         return self.put("CastLike", self.put("Constant", value_float=value), like)
+
+    def double(self, value: float, like: str) -> str:
+        """Return a scalar of the type of `like`, exact in float64."""
+        return self.put("CastLike", self.put("Constant", value=Double(value)), like)
 
 
 @dataclass(frozen=True)
@@ -263,7 +274,7 @@ def step_body(
     coefs: values of the enclosing scope for each `k_<coefficient>`; finish turns the output into
     what is sent, called once; sends: its type, see `Body`; echo: for neurons that hear themselves.
     """
-    sheet = Sheet("t")
+    sheet = Sheet("step_")
     states = {f"z_{name}": f"z_{name}" for name in step.states}
     tables = {f"k_{name}": f"{name}_t" for name in step.tables}
     x = "x_t" if echo is None else echo.hear(sheet, "x_t", "sent")

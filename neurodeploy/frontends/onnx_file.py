@@ -1,8 +1,4 @@
-"""ONNX messages as plain data, and the refusal of files that are not whole or not self-contained.
-
-A file that stores tensors elsewhere is refused: the places it names are outside what the user gave,
-and reading them has been a way to read any file (CVE-2022-25882, CVE-2024-27318 and later).
-"""
+"""ONNX messages as plain data, and the refusal of files that are not whole."""
 
 from __future__ import annotations
 
@@ -14,16 +10,20 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.errors import InputError
-from neurodeploy.graph.forms.sheet import Body, Call, Function
+from neurodeploy.frontends.child import BUDGET_BYTES
+from neurodeploy.frontends.onnx_external import inline
+from neurodeploy.graph.forms.sheet import Body, Call, Double, Function
 
 STANDARD_DOMAINS = ("", "ai.onnx")
+_DOUBLE = 11  # onnx.TensorProto
 _BROKEN = "write or copy the file again"
 
 
-def load(path: Path) -> Any:
-    """Return the ModelProto in the file at `path`, without reading any other file.
+def load(path: Path, *, allow_external_data: bool = False, budget: int = BUDGET_BYTES) -> Any:
+    """Return the ModelProto in the file at `path`, with all its data in it.
 
-    Raises InputError E101 if it cannot be read, is not an ONNX model, or keeps data elsewhere.
+    Raises InputError E101 if it cannot be read, is not an ONNX model, declares more than `budget`
+    bytes, or keeps data elsewhere (`onnx_external`).
     """
     import onnx
 
@@ -40,15 +40,7 @@ def load(path: Path) -> Any:
     if not complete or not _readable(model):
         what = f"{path.name} is truncated or not an ONNX model"
         raise InputError("E101", what, where=str(path), fix=_BROKEN)
-    outside = sorted(t.name for t in _tensors(model) if t.data_location or t.external_data)
-    if outside:
-        raise InputError(
-            "E101",
-            f"{path.name} keeps {len(outside)} tensors in other files: {', '.join(outside[:5])}",
-            where=str(path),
-            fix="external data is not read, since it could name any file; save the model with"
-            " its data inside (onnx.save_model(..., save_as_external_data=False))",
-        )
+    inline(list(_tensors(model)), path, allow=allow_external_data, budget=budget)
     return model
 
 
@@ -130,6 +122,8 @@ def _attribute(item: Any) -> Any:
         return item.s.decode("utf-8", "replace")
     if item.type == kinds.INTS:
         return tuple(item.ints)
+    if item.type == kinds.TENSOR and (item.t.data_type, len(item.t.dims)) == (_DOUBLE, 0):
+        return Double(float(array(item.t, item.name)))
     if item.type == kinds.GRAPH and not (item.g.initializer or item.g.sparse_initializer):
         inputs, outputs = (tuple(v.name for v in part) for part in (item.g.input, item.g.output))
         return Body(inputs, outputs, tuple(call(node) for node in item.g.node))
