@@ -277,7 +277,7 @@ EDITS = {
     "unknown metadata": ("E108", "metadata 'more'", metadata(more="x")),
     "damaged record": ("E101", "is damaged", metadata(graph="{")),
     "another record": ("E101", "not a record of format", record(lambda r: r.update(format="x"))),
-    "unknown operation": ("E107", "unknown op", record(lambda r: r["nodes"][1].update(op="Conv"))),
+    "unknown operation": ("E107", "unknown op", record(lambda r: r["nodes"][1].update(op="Fft"))),
     "other names": ("E101", "do not belong", record(lambda r: r["nodes"][1].update(name="b"))),
     "a record without nodes": ("E101", "do not belong", record(lambda r: r.pop("nodes"))),
     "other options": ("E108", "metadata of node", field(2, "options", {"compare": ">"})),
