@@ -9,7 +9,6 @@ Everything it does not know is reported at once, each with its path.
 from __future__ import annotations
 
 import operator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +19,20 @@ from torch import fx
 from neurodeploy import nn
 from neurodeploy.errors import InputError, NeurodeployError, together
 from neurodeploy.frontends import torch_maps, torch_vectors
+from neurodeploy.frontends.torch_layout import Layout, Layouts, after, flat, shown
+from neurodeploy.frontends.torch_modules import module_op, rounded
 from neurodeploy.graph import rules
 from neurodeploy.graph.ir import (
     Add,
     Affine,
-    BatchNorm,
     Concat,
     Graph,
     Input,
-    Linear,
     Neurons,
     Node,
     Op,
     Product,
     Reduce,
-    Surrogate,
     vector,
 )
 from neurodeploy.graph.record import from_record, to_record
@@ -86,6 +84,7 @@ class _Tracer:
         self.names: dict[fx.Node, str] = {}
         self.widths: dict[str, int] = {}
         self.taken: set[str] = set()
+        self.layouts = Layouts()
 
     def graph(self) -> Graph:
         is_neuron = isinstance(self.module, _LEAVES)
@@ -105,7 +104,8 @@ class _Tracer:
             if item.op == "placeholder":
                 if not self.nodes:
                     op = Input(self.width or 0, spiking=self.tokens, tokens=self.tokens)
-                    self._emit(item, "input", op, [])
+                    self.layouts.of[item] = flat(op.width)
+                    self.names[item] = self._add("input", op, [])
                 elif not item.users:
                     continue
                 else:
@@ -119,14 +119,19 @@ class _Tracer:
         return Graph(tuple(self.nodes), output)
 
     def _input_width(self, traced: fx.Graph) -> None:
-        """Find the width of the input from the first layer that has one."""
+        """Find the width of the input from the first layer that has one.
+
+        Torch's layers over maps have none: what comes behind them says nothing of the input.
+        """
+        unknown = False
         for item in traced.nodes:
             if item.op == "call_module":
                 module = self.module.get_submodule(str(item.target))
                 if isinstance(module, nn.Embedding):
                     self.tokens, self.width = True, module.num_embeddings
-                elif self.width is None:
+                elif self.width is None and not unknown:
                     self.width = _input_width(module)
+                    unknown = torch_maps.needs_layout(item, module)
         if self.width is None:
             raise InputError(
                 "E106", "the width of the input is not known", fix="give an example [T, B, C]"
@@ -140,35 +145,75 @@ class _Tracer:
         return self.names.get(value, "")
 
     def _visit(self, item: fx.Node) -> None:
-        if item.op == "call_module":
-            self._module(item, str(item.target))
+        path = str(item.target)
+        module = self.module.get_submodule(path) if item.op == "call_module" else None
+        if self.layouts.reads(item) or self._follows(item, module) or self._view(item, module):
+            return
+        if module is not None:
+            self._module(item, module, path)
         else:
             self._operation(item)
 
-    def _module(self, item: fx.Node, path: str) -> None:
-        module = self.module.get_submodule(path)
+    def _follows(self, item: fx.Node, module: torch.nn.Module | None) -> bool:
+        """Whether nothing can be said of `item`, as what it reads was refused."""
+        refused = any(self.names.get(source) == _REFUSED for source in item.all_input_nodes)
+        if refused and (item.target is operator.getitem or torch_maps.needs_layout(item, module)):
+            self._stand_in(item)
+            return True
+        return False
+
+    def _view(self, item: fx.Node, module: torch.nn.Module | None) -> bool:
+        """Whether `item` only lays a value out anew; if so, it is followed or refused."""
+        layout = self.layouts.view(item, module)
+        if isinstance(layout, str):
+            fix = "take T and B from x.shape: y.reshape(T * B, C, H, W), y.reshape(T, B, -1)"
+            self._refuse(_shown(item, module), layout, fix)
+            self._stand_in(item)
+        elif layout is not None:
+            self._same(item, item.all_input_nodes[0], layout)
+        return layout is not None
+
+    def _same(self, item: fx.Node, source: fx.Node, layout: Layout | None = None) -> None:
+        """Let `item` be what `source` is, laid out so."""
+        self.names[item] = self.names[source]
+        self.layouts.of[item] = layout or self.layouts.of[source]
+
+    def _module(self, item: fx.Node, module: torch.nn.Module, path: str) -> None:
         source = item.args[0]
         assert isinstance(source, fx.Node)
         if _is_identity(module):
-            self.names[item] = self.names[source]
+            self._same(item, source)
             return
         if (wrong := self._misplaced(module, self.names[source])) is not None:
-            self._refuse(f"{path} ({type(module).__name__})", *wrong)
+            self._refuse(_shown(item, module), *wrong)
             self._stand_in(item)
-            return
-        if isinstance(module, nn.GSU):
-            self.names[item] = torch_vectors.gsu(module, path, self.names[source], self._add)
             return
         width = self.widths[self.names[source]]
-        op = _module_op(module, width, self.kind)
-        op = op or torch_maps.module_op(module)
-        op = op or torch_vectors.module_op(module, width, self.kind)
-        if op is None:
-            fix = "use neurodeploy.nn.BatchNorm" if "BatchNorm" in type(module).__name__ else ""
-            self._refuse(f"{path} ({type(module).__name__})", "a layer that is not known", fix)
-            self._stand_in(item)
+        if isinstance(module, nn.GSU):
+            self.names[item] = torch_vectors.gsu(module, path, self.names[source], self._add)
+            self.layouts.of[item] = flat(width)
             return
-        self._emit(item, path, op, [source])
+        op = module_op(module, width, self.kind)
+        op = op or torch_vectors.module_op(module, width, self.kind)
+        op = op or self._maps(item, module)
+        if op is not None:
+            self._emit(item, path, op, [source])
+        elif item not in self.names:
+            self._refuse(_shown(item, module), "a layer that is not known")
+            self._stand_in(item)
+
+    def _maps(self, item: fx.Node, module: torch.nn.Module | None) -> Op | None:
+        """Return the operation over maps that `item` is; None if it is none, or was refused."""
+        source = item.args[0] if item.args else None
+        if not isinstance(source, fx.Node) or not torch_maps.needs_layout(item, module):
+            return None
+        try:
+            return torch_maps.op_of(item, module, self.layouts.of[source])
+        except InputError as error:
+            for each in (error, *error.others):
+                self._refuse(_shown(item, module), each.what, each.fix)
+            self._stand_in(item)
+            return None
 
     def _misplaced(self, module: torch.nn.Module, source: str) -> tuple[str, str] | None:
         """Return what is wrong with a layer where it stands, and the fix; None if nothing is."""
@@ -185,22 +230,40 @@ class _Tracer:
         return None
 
     def _operation(self, item: fx.Node) -> None:
-        found = _operation(item, self.widths, self.names, self.kind)
+        place = _place(item)
+        source = item.all_input_nodes[0] if item.all_input_nodes else None
+        layout = self.layouts.of.get(source) if source is not None else None
+        if layout is not None and (pooled := torch_maps.over_positions(item, layout)) is not None:
+            self.names[item] = self._add(f"{place}pool", pooled[0], [self.names[source]])  # type: ignore[index]
+            self.layouts.of[item] = pooled[1]
+            return
+        if (op := self._maps(item, None)) is not None:
+            self._emit(item, f"{place}pool", op, [source])  # type: ignore[list-item]
+            return
+        if item in self.names:
+            return
+        found = _operation(item, self.layouts, self.widths, self.names, self.kind)
         if found is None:
-            what = getattr(item.target, "__name__", str(item.target))
-            follows = any(self.names.get(source) == _REFUSED for source in item.all_input_nodes)
-            if not (follows and item.target is operator.getitem):  # of what was refused already
-                self._refuse(f"{_place(item)}{what}", f"an operation that is not known: {item.op}")
+            self._refuse(f"{place}{_shown(item)}", f"an operation that is not known: {item.op}")
             self._stand_in(item)
             return
         op, inputs = found
         if op is None:
-            self.names[item] = self.names[inputs[0]]
+            self._same(item, inputs[0])
             return
-        self._emit(item, f"{_place(item)}{type(op).__name__.lower()}", op, inputs)
+        self._emit(item, f"{place}{type(op).__name__.lower()}", op, inputs)
 
     def _emit(self, item: fx.Node, name: str, op: Op, inputs: list[fx.Node]) -> None:
+        """Append `op`; refuse it where it cannot read values as they are laid out."""
         self.names[item] = self._add(name, op, [self.names[source] for source in inputs])
+        width = self.widths[self.names[item]]
+        known = [self.layouts.of[source] for source in inputs if source in self.layouts.of]
+        layout = after(op, known, width) if known else flat(width)
+        self.layouts.of[item] = layout or flat(width)
+        if layout is None:
+            what = f"it reads {', '.join(map(shown, known))}"
+            fix = "bring all to [T, B, channels]: y.reshape(T, B, -1), with T and B of x.shape"
+            self._refuse(name, what, fix)
 
     def _add(self, name: str, op: Op, inputs: list[str]) -> str:
         """Append a node that reads nodes by name; return its own name, made unique."""
@@ -222,6 +285,13 @@ class _Tracer:
         self.problems.append(InputError("E104", f"{where}: {what}", fix=hint))
 
 
+def _shown(item: fx.Node, module: torch.nn.Module | None = None) -> str:
+    """Return what a user calls a module or an operation."""
+    if module is not None:
+        return f"{item.target} ({type(module).__name__})"
+    return str(getattr(item.target, "__name__", item.target))
+
+
 def _place(item: fx.Node) -> str:
     """Return the path of the module that an operation stands in, with a dot behind it."""
     stack = item.meta.get("nn_module_stack") or {}
@@ -241,78 +311,15 @@ def _input_width(module: torch.nn.Module) -> int | None:
     return None
 
 
-def _array(value: Any) -> Any:
-    return np.asarray(value.detach().cpu().numpy(), np.float64)
-
-
-def _module_op(module: torch.nn.Module, width: int, kind: torch.dtype) -> Op | None:
-    if isinstance(module, Neuron):
-        return _neurons(module, kind)
-    if isinstance(module, nn.BatchNorm):
-        return _batchnorm(module)
-    if isinstance(module, nn.Embedding):
-        return Linear(_array(module.weight).T.copy(), np.zeros(module.embedding_dim))
-    if isinstance(module, torch.nn.Linear):
-        bias = np.zeros(module.out_features) if module.bias is None else _array(module.bias)
-        return Linear(_array(module.weight), bias)
-    if isinstance(module, nn.Threshold):
-        return Affine(_array(module.gain().to(kind)), np.zeros(width))
-    if isinstance(module, nn.Scale):
-        return Affine(vector(_rounded(module.gain, kind), width), np.zeros(width))
-    if isinstance(module, nn.Readout):
-        return Reduce("mean" if module.kind == "rate" else module.kind, np.zeros(width))
-    return None
-
-
-def _batchnorm(module: nn.BatchNorm) -> BatchNorm:
-    values = module.weight, module.bias, module.running_mean, module.running_var
-    gamma, beta, mean, var = (np.repeat(_array(value), module.positions) for value in values)
-    return BatchNorm(gamma, beta, mean, var, float(module.eps))
-
-
-def _neurons(module: Neuron, kind: torch.dtype) -> Neurons:
-    """Return the neurons with constants in the precision of the network's parameters.
-
-    The bias of recurrent weights is one of the neurons: it is there from the first step.
-    """
-    width, heard = module.width, module.recurrent
-
-    def exact(value: Any) -> Any:
-        array = _array(torch.as_tensor(value).to(kind))
-        return array if array.ndim == 2 else vector(array, width)  # rows of a table, or modes
-
-    sdn = module.sdn if isinstance(module, nn.SurrogateLIF) else None
-    made = Neurons if sdn is None else partial(Surrogate, network=_network(sdn))
-    return made(
-        spec=module.spec.name,
-        options=dict(module.options),
-        params={name: exact(value) for name, value in module.params()._asdict().items()},
-        gain=np.ones(width),
-        bias=np.zeros(width) if heard is None or heard.bias is None else _array(heard.bias),
-        amplitude=float(module.alpha().detach().to(kind)),
-        reverse=module.reverse,
-        recurrent=None if heard is None else _array(heard.weight),
-    )
-
-
-def _network(sdn: nn.SDN) -> dict[str, Any]:
-    """Return the arrays of a surrogate dynamic network, as `graph.surrogate` reads them."""
-    arrays = {name: _array(value) for name, value in sdn.named_parameters()}
-    return {
-        "taps": arrays["conv.weight"][:, 0],
-        "taps_bias": arrays["conv.bias"],
-        "mix": arrays["mix.weight"][:, :, 0],
-        "mix_bias": arrays["mix.bias"],
-        "out": arrays["out.weight"][0, :, 0],
-        "out_bias": arrays["out.bias"],
-    }
-
-
 Found = tuple[Op | None, list[fx.Node]] | None
 
 
 def _operation(
-    item: fx.Node, widths: dict[str, int], names: dict[fx.Node, str], kind: torch.dtype
+    item: fx.Node,
+    layouts: Layouts,
+    widths: dict[str, int],
+    names: dict[fx.Node, str],
+    kind: torch.dtype,
 ) -> Found:
     """Return the operation of an fx node and what it reads, or None if it is not known."""
     args, target = item.args, item.target
@@ -325,7 +332,7 @@ def _operation(
     if target in (torch.cat, torch.concat, torch.concatenate):
         parts = list(args[0])  # type: ignore[arg-type]
         dim = item.kwargs.get("dim", args[1] if len(args) > 1 else 0)
-        return (Concat(), parts) if dim in (-1, 2) else None
+        return (Concat(), parts) if layouts.of_channels(dim, parts) else None
     if target is operator.getitem and args[1] == -1:
         return _reduction("last", args[0], widths, names)
     name = target if isinstance(target, str) else getattr(target, "__name__", "")
@@ -342,11 +349,6 @@ def _operation(
     return None
 
 
-def _rounded(value: float, kind: torch.dtype) -> float:
-    """Return a number of the module's code as its arithmetic takes it."""
-    return float(torch.tensor(value, dtype=torch.float64).to(kind))
-
-
 def _product(
     args: Any, widths: dict[str, int], names: dict[fx.Node, str], kind: torch.dtype
 ) -> Found:
@@ -357,7 +359,7 @@ def _product(
     if len(numbers) != 1 or len(nodes) != 1:
         return None
     width = widths[names[nodes[0]]]
-    return Affine(vector(_rounded(numbers[0], kind), width), np.zeros(width)), nodes
+    return Affine(vector(rounded(numbers[0], kind), width), np.zeros(width)), nodes
 
 
 def _reduction(kind: str, source: Any, widths: dict[str, int], names: dict[fx.Node, str]) -> Found:

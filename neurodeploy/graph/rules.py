@@ -30,9 +30,10 @@ from neurodeploy.graph.ir import (
     Surrogate,
     Ternary,
 )
-from neurodeploy.graph.maps import Conv, Maps
+from neurodeploy.graph.maps import Conv, Maps, Pool
 from neurodeploy.neurons import SPECS
 
+_BEHIND = (Linear, Affine, Conv, Pool)  #: a readout over time
 _INPUTS = {Input: (0, 0), Add: (2, None), Concat: (2, None), Product: (2, 2)}
 
 
@@ -98,12 +99,12 @@ def _node(graph: Graph, node: Node) -> Iterator[NeurodeployError]:
             if value.shape != need:
                 yield InputError("E107", f"{key} has shape {value.shape}, not {need}", where=where)
     for source in node.inputs:
-        if isinstance(graph[source].op, Reduce) and not isinstance(node.op, (Linear, Affine)):
+        if isinstance(graph[source].op, Reduce) and not isinstance(node.op, _BEHIND):
             yield InputError(
                 "E107",
                 f"{type(node.op).__name__} follows a readout over time",
                 where=where,
-                fix="only Linear and scaling layers may follow a readout",
+                fix="only Linear and scaling layers, convolutions and pooling may follow it",
             )
     if isinstance(node.op, BatchNorm) and np.any(node.op.var + node.op.eps <= 0):
         yield InputError("E105", "variance + eps must be > 0", where=where)

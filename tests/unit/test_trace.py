@@ -143,7 +143,7 @@ def test_what_cannot_be_a_graph_is_named(function, says):
 def test_torchs_own_batchnorm_is_refused_with_the_one_to_use():
     with pytest.raises(InputError) as caught:
         nd.trace(torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2)))
-    assert caught.value.fix == "use neurodeploy.nn.BatchNorm"
+    assert caught.value.fix.startswith("use neurodeploy.nn.BatchNorm")
 
 
 def test_a_class_of_ones_own_is_saved_as_its_graph(tmp_path):
