@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -43,10 +44,20 @@ class Plain:
             layers[f"neuron{i}"] = self.neuron(width)
             before = width
         kind = READOUTS.get(task.target, self.readout)
-        behind = {"classifier": torch.nn.Linear(before, task.outputs)}
+        behind = {"classifier": classifier(task, before, kind)}
         readout = {"readout": nd.nn.Readout(kind)}
         order = {**behind, **readout} if kind == "sum" else {**readout, **behind}
         return torch.nn.Sequential(OrderedDict({**layers, **order}))
+
+
+def classifier(task: Task, width: int, readout: str) -> torch.nn.Linear:
+    """Return the last Linear; where its outputs are summed over time, it starts out as a mean."""
+    linear = torch.nn.Linear(width, task.outputs)
+    if readout == "sum":
+        with torch.no_grad():
+            linear.weight /= len(task.test.x)
+            linear.bias /= len(task.test.x)
+    return linear
 
 
 def sdtcm(task: Task, widths: tuple[int, ...]) -> torch.nn.Module:
@@ -72,6 +83,12 @@ class LSTM(torch.nn.Module):
         return logits
 
 
+def scaled(task: Task, network: torch.nn.Module) -> torch.nn.Module:
+    """Return the network behind what brings the task's inputs to about 0 to 1."""
+    layers = {"scale": nd.nn.Scale(task.inputs, task.scale), "network": network}
+    return torch.nn.Sequential(OrderedDict(layers))
+
+
 def tclif(width: int) -> torch.nn.Module:
     """Return TC-LIF as its paper has it on S-MNIST (Table 5), with a triangle for a surrogate."""
     return nd.nn.TCLIF(width, gamma=0.5, v_th=1.0, surrogate="triangle", steepness=1.0)
@@ -81,11 +98,69 @@ def celif(task: Task, widths: tuple[int, ...]) -> torch.nn.Module:
     """Return CE-LIF's network: one table for all layers."""
     steps, readout = len(task.test.x), READOUTS.get(task.target, "mean")
     network = nd.nn.CELIFNet(task.inputs, widths, task.outputs, steps, readout=readout)
-    layers = {"scale": nd.nn.Scale(task.inputs, task.scale), "network": network}
-    return torch.nn.Sequential(OrderedDict(layers))
+    return scaled(task, network)
 
 
 STATE: Any = {"state": 16, "dt": (0.01, 0.3)}  # steps for sequences of some ten to some hundred
+
+
+def recurrent_tclif(task: Task, widths: tuple[int, ...]) -> torch.nn.Module:
+    """Return TC-LIF's recurrent network: every hidden layer but the last hears itself."""
+    how: Any = {"gamma": 0.5, "v_th": 1.0, "surrogate": "triangle", "steepness": 1.0}
+    how |= {"recurrent": True, "readout": READOUTS.get(task.target, "sum")}
+    network = nd.nn.SpikingMLP((task.inputs, *widths, task.outputs), neuron="TCLIF", **how)
+    network.classifier = classifier(task, widths[-1], how["readout"])
+    return scaled(task, network)
+
+
+def system(task: Task, state: int) -> dict[str, Any]:
+    """Return the arguments of state spaces; shorter sequences start with longer steps.
+
+    The papers' range of 0.001 to 0.1 is for sequences of about a thousand steps.
+    """
+    return {"state": state, "dt": (0.001, 0.1) if len(task.test.x) > 256 else (0.01, 0.3)}
+
+
+def spiking_ssm(task: Task, widths: tuple[int, ...]) -> torch.nn.Module:
+    """Return SpikingSSM: blocks of S4D-Lin, LIF and GLU around a stream, behind BatchNorms."""
+    how = {**system(task, 16), "readout": READOUTS.get(task.target, "mean")}
+    network = nd.nn.SpikingSSM(task.inputs, widths[0], len(widths), task.outputs, **how)
+    return scaled(task, network)
+
+
+def binary_s4d(task: Task, widths: tuple[int, ...]) -> torch.nn.Module:
+    """Return Binary S4D for sMNIST: S4D-Inv of state 2, signs and GLU, no residual."""
+    how = {**system(task, 2), "readout": READOUTS.get(task.target, "mean"), "residual": False}
+    how |= {"surrogate": "fast_sigmoid", "steepness": 5.0}
+    network = nd.nn.BinaryS4D(task.inputs, widths[0], len(widths), task.outputs, **how)
+    return scaled(task, network)
+
+
+def gsu(task: Task, widths: tuple[int, ...]) -> torch.nn.Module:
+    """Return the GSU network for sMNIST: S4D-Inv of state 2, GSU, LayerNorm and GELU."""
+    how = {**system(task, 2), "readout": READOUTS.get(task.target, "mean")}
+    how |= {"input_scale": task.scale}
+    return nd.nn.GSUNetwork(task.inputs, widths[0], len(widths), task.outputs, **how)
+
+
+def s4d(task: Task, widths: tuple[int, ...]) -> torch.nn.Module:
+    """Return Binary S4D without spikes: GELU where it has the sign, and all else the same."""
+    layers: dict[str, torch.nn.Module] = {"encoder": torch.nn.Linear(task.inputs, widths[0])}
+    how: Any = {"init": "inv", "discretization": "bilinear", "train_b": True}
+    for i, (before, width) in enumerate(pairwise((widths[0], *widths)), 1):
+        layers[f"state{i}"] = nd.nn.S4D(before, **how, **system(task, 2))
+        layers[f"gelu{i}"] = torch.nn.GELU()
+        layers[f"mix{i}"] = torch.nn.Linear(before, 2 * width)
+        layers[f"gate{i}"] = torch.nn.GLU(-1)
+        layers[f"norm{i}"] = nd.nn.BatchNorm(width)
+    layers["readout"] = nd.nn.Readout(READOUTS.get(task.target, "mean"))
+    layers["classifier"] = torch.nn.Linear(widths[-1], task.outputs)
+    return scaled(task, torch.nn.Sequential(OrderedDict(layers)))
+
+
+def relu(_: int) -> torch.nn.Module:
+    """Return the neuron of a network that does not spike."""
+    return torch.nn.ReLU()
 
 
 def s4d_lif(width: int) -> torch.nn.Module:
@@ -108,9 +183,15 @@ NETWORKS: dict[str, Callable[[Task, tuple[int, ...]], torch.nn.Module]] = {
     "prf": Plain(lambda width: nd.nn.PRF(width, theta=(0.0, 10.0)), gain=4.0),
     "alif": Plain(lambda width: nd.nn.ALIF(width, train_beta=True, train_rho=True), gain=1.0),
     "tclif": Plain(tclif, readout="sum"),
+    "tclif-recurrent": recurrent_tclif,
     "celif": celif,
+    "spiking-ssm": spiking_ssm,
+    "binary-s4d": binary_s4d,
+    "gsu": gsu,
     "s4d-lif": Plain(s4d_lif, gain=1.0),
     "s4d-binary": Plain(s4d_binary, gain=1.0),
     "sdtcm": sdtcm,
+    "s4d": s4d,
+    "relu": Plain(relu, gain=1.0),
     "lstm": LSTM,
 }

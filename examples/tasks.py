@@ -5,6 +5,7 @@
 | smnist | 784 | a pixel of 0 to 255 | the digit |
 | psmnist | 784 | the same, in one random order for all images, drawn by seed | the digit |
 | rows | 28 | a row of 28 pixels | the digit |
+| image | 1 | all 784 pixels, for networks that do not spike | the digit |
 | digits | 64 | a pixel of 0 to 16 of scikit-learn's 8 x 8 digits | the digit |
 | adding | length | a number of [0, 1), and 1 at two marked steps, else 0 | the sum of the two |
 | copy | length + 20 | one of ten symbols | at the end, the first ten symbols |
@@ -110,7 +111,7 @@ def copy(count: int, length: int, rng: np.random.Generator, cue: str = "held") -
 
 
 def images(x: np.ndarray, y: np.ndarray, how: str, order: np.ndarray | None = None) -> Data:
-    """Return images [B, 28, 28] as sequences of "pixels" (in `order`, if given) or "rows"."""
+    """Return images [B, 28, 28] as sequences of "pixels" (in an `order`), "rows" or "image"."""
     x = sequences(x, how)
     return Data(x if order is None else x[order], y.astype(np.int64))
 
@@ -176,6 +177,11 @@ def rows(options: Options) -> Task:
     return _mnist("rows", options.mnist)
 
 
+def image(options: Options) -> Task:
+    """MNIST, all at once."""
+    return _mnist("image", options.mnist)
+
+
 def digits(_: Options) -> Task:
     """Real digits that come with scikit-learn: 1,437 to train with and 360 to test with."""
     from sklearn.datasets import load_digits
@@ -219,6 +225,7 @@ TASKS: dict[str, Callable[[Options], Task]] = {
     "smnist": smnist,
     "psmnist": psmnist,
     "rows": rows,
+    "image": image,
     "digits": digits,
     "adding": adding_task,
     "copy": copy_task,

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -25,6 +26,8 @@ from torch.nn import functional
 
 import neurodeploy as nd
 
+STATE = ("log_dt", "log_decay", "frequency", "input_re", "input_im", "theta", "log_tau")
+DECAY = 0.01
 UNITS = {"class": "accuracy", "steps": "recall", "number": "squared error"}
 
 
@@ -68,14 +71,40 @@ def evaluate(task: Task, model: torch.nn.Module, data: Data, batch: int = 250) -
     return total / len(data)
 
 
+def groups(
+    model: torch.nn.Module, rate: float, state_rate: float, steps: int
+) -> list[dict[str, Any]]:
+    """Return parameters by learning rate and weight decay: matrices alone decay.
+
+    What a state space has in continuous time (dt, A, B) and what PRF has learns at `state_rate`,
+    as published code has it. A classifier whose outputs are summed over time learns `steps` times
+    slower, as it would in front of a mean.
+    """
+    sums = any(getattr(m, "kind", None) == "sum" for m in model.modules())
+    found: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        state = name.rsplit(".", 1)[-1] in STATE
+        matrix = parameter.dim() == 2 and name.endswith("weight")
+        highest = state_rate if state else rate
+        highest /= steps if sums and "classifier" in name else 1
+        found.setdefault((highest, DECAY if matrix else 0.0), []).append(parameter)
+    return [{"params": p, "lr": r, "weight_decay": d} for (r, d), p in found.items()]
+
+
 def train(
-    task: Task, model: torch.nn.Module, epochs: int, batch: int, rate: float, seed: int
+    task: Task,
+    model: torch.nn.Module,
+    epochs: int,
+    batch: int,
+    rates: tuple[float, float],
+    seed: int,
 ) -> None:
     """Train `model` in place, and print a line for every epoch."""
     generator = np.random.default_rng([seed, 1])
-    optimizer = torch.optim.AdamW(model.parameters(), rate, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(groups(model, *rates, len(task.test.x)))
     steps = epochs * (len(task.train(0)) // batch)
-    cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, pct_start=0.15)
+    highest = [group["lr"] for group in optimizer.param_groups]
+    cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, highest, steps, pct_start=0.15)
     start = time.time()
     for epoch in range(epochs):
         model.train()
@@ -107,6 +136,7 @@ def train(
 @click.option("--epochs", default=10, show_default=True)
 @click.option("--batch", default=128, show_default=True)
 @click.option("--rate", default=5e-3, show_default=True, help="Highest learning rate.")
+@click.option("--state-rate", default=0.0, help="That of dt, A, B and theta, if another.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--mnist", type=click.Path(path_type=Path), help="mnist.npz, for tasks on MNIST.")
 @click.option("--save", type=click.Path(path_type=Path), help="Checkpoint to write.")
@@ -120,6 +150,7 @@ def main(
     epochs: int,
     batch: int,
     rate: float,
+    state_rate: float,
     seed: int,
     mnist: Path | None,
     save: Path | None,
@@ -137,7 +168,7 @@ def main(
     model = NETWORKS[neuron](task, tuple(int(width) for width in widths.split(",")))
     count = sum(p.numel() for p in model.parameters() if p.requires_grad)
     click.echo(f"{len(first.x)} steps, {len(first):,} samples an epoch, {count:,} parameters")
-    train(task, model, epochs, min(batch, len(first)), rate, seed)
+    train(task, model, epochs, min(batch, len(first)), (rate, state_rate or rate), seed)
     score = evaluate(task, model, task.test)
     click.echo(f"test {UNITS[task.target]} {score:.4f} of {len(task.test):,} samples")
     if save:

@@ -1,7 +1,7 @@
 """Turn MNIST into data sets for `neurodeploy`: x [T, B, C] uint8 and y [B], as .npz.
 
 The source is the usual mnist.npz with x_train, y_train, x_test, y_test. Pixel by pixel, a step is
-one pixel (T = 784, C = 1); row by row, a row of pixels (T = 28, C = 28).
+one pixel (T = 784, C = 1); row by row, a row of pixels (T = 28, C = 28); whole images are one step.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-SHAPES = {"pixels": (784, 1), "rows": (28, 28)}
+SHAPES = {"pixels": (784, 1), "rows": (28, 28), "image": (1, 784)}
 
 
 def sequences(images: np.ndarray, task: str) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Surrogate derivatives of a spike, as functions of the margin `m` and a steepness `a`.
 
 m is the membrane minus its threshold, in the model's own membrane. Plain arithmetic, so that the
-same function serves numba scalars and torch tensors. Each integrates to 1 over m.
+same function serves numba scalars and torch tensors. Each integrates to 1 over m, but for the
+window, whose height is 1.
 """
 
 from __future__ import annotations
@@ -24,8 +25,13 @@ def triangle(m: Any, a: Any) -> Any:
 
 
 def boxcar(m: Any, a: Any) -> Any:
-    """Return a box of height a/2 and half-width 1/a (CE-LIF's Gamma is 1/a)."""
+    """Return a box of height a/2 and half-width 1/a."""
     return a / 2.0 * (a * abs(m) < 1.0)
+
+
+def window(m: Any, a: Any) -> Any:
+    """Return 1 where |m| is below 1/a (CE-LIF, arXiv 2308.15150, Eq. 7, where 1/a is Gamma)."""
+    return 1.0 * (a * abs(m) < 1.0)
 
 
 def fast_sigmoid(m: Any, a: Any) -> Any:
@@ -35,6 +41,6 @@ def fast_sigmoid(m: Any, a: Any) -> Any:
 
 
 SURROGATES: dict[str, Callable[[Any, Any], Any]] = {
-    **{function.__name__: function for function in (arctan, triangle, boxcar, fast_sigmoid)},
+    **{slope.__name__: slope for slope in (arctan, triangle, boxcar, fast_sigmoid, window)},
     "piecewise_quadratic": triangle,  # by the name of its integral (SpikingSSM, with a = 1)
 }

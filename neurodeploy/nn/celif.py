@@ -20,7 +20,7 @@ from neurodeploy.neurons.celif import TABLED
 from neurodeploy.nn.layers import Readout
 from neurodeploy.nn.neurons import Neuron
 
-HALF_WIDTH = 0.2  #: of the boxcar surrogate (Table 5): steepness 1 / 0.2
+HALF_WIDTH = 0.2  #: of the surrogate, which is 1 high (Eq. 7, Table 5): steepness 1 / 0.2
 
 
 class TemporalEncoding(torch.nn.Module):
@@ -75,7 +75,7 @@ class CELIF(Neuron):
         gamma: float | None = None,
         context: str = "v_te",
         compare: str = ">",
-        surrogate: str = "boxcar",
+        surrogate: str = "window",
         steepness: float = 1 / HALF_WIDTH,
         **how: Any,
     ) -> None:

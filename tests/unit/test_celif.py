@@ -64,7 +64,7 @@ def test_the_defaults_are_the_published_ones():
     values = neuron.params()
     assert [float(v) for v in values[:4]] == [0.5, 0.99, 0.3, 0.0]
     assert neuron.options == {"context": "v_te", "compare": ">"}
-    assert (neuron.surrogate, 1 / neuron.steepness) == ("boxcar", 0.2)
+    assert (neuron.surrogate, 1 / neuron.steepness) == ("window", 0.2)
     assert weight.shape == (88, 784)
     assert abs(weight.mean().item() - 0.01) < 2e-4
     assert abs(weight.std().item() - 0.01) < 2e-4

@@ -29,9 +29,9 @@ def test_every_network_learns_from_every_kind_of_target(task, neuron):
     model = NETWORKS[neuron](made, (6, 5))
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     x, y = train.tensors(made, made.test)
-    first = float(train.loss_of(made, model.eval()(x), y).detach())
-    train.train(made, model, epochs=2, batch=32, rate=1e-2, seed=0)
-    after = float(train.loss_of(made, model.eval()(x), y).detach())
+    first = float(train.loss_of(made, model.train()(x), y).detach())
+    train.train(made, model, epochs=2, batch=32, rates=(1e-2, 1e-2), seed=0)
+    after = float(train.loss_of(made, model.train()(x), y).detach())
     assert after < first or task == "digits"
     assert any((p != before[name]).any() for name, p in model.named_parameters())
 
