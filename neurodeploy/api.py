@@ -6,6 +6,7 @@ program = compile(graph, target("loihi2"), calibration=x, bits=8)
 run     = simulate(program, x)                     exact integers, and counts
 graph   = tune(graph, target("loihi2"), x, y, bits=4)     trained as those integers
 graph, found = search(graph, target("loihi2"), x, y)      the cheapest bits per layer
+rows    = sweep({"a": graph}, ["loihi2"], x, y, bits=[8, 4])   designs, on many processes
 compare(graph, program, x)                         the first divergence, agreement per layer
 export(graph, "model.onnx");  emit(program, "build/")
 """
@@ -15,14 +16,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from neurodeploy.backends.simulator import simulate
 from neurodeploy.errors import InputError
-from neurodeploy.frontends import Reading, read_model
+from neurodeploy.frontends import Model, Reading, read_model
 from neurodeploy.graph.interpret import interpret
 from neurodeploy.graph.ir import Graph, digest
 from neurodeploy.passes.bits import Bits
+from neurodeploy.passes.bits import text as bits_text
 from neurodeploy.passes.pipeline import Watch, compile_graph
 from neurodeploy.passes.verify import Verdict
 from neurodeploy.program.ir import Program
@@ -32,6 +36,9 @@ from neurodeploy.reports.compare import compare as compare_runs
 from neurodeploy.targets import Prices, Target, target
 from neurodeploy.tuning.search import Search
 from neurodeploy.tuning.search import search as descend
+
+if TYPE_CHECKING:
+    from neurodeploy.designs import Row
 
 __all__ = [
     "compare",
@@ -44,6 +51,7 @@ __all__ = [
     "save",
     "search",
     "simulate",
+    "sweep",
     "target",
     "trace",
     "tune",
@@ -198,6 +206,65 @@ def search(
     made = Candidates.of(graph, target, x, y, sample, bits, coef_bits, prices)
     found = descend(made.knobs(), made.start, made.point, drop=drop / 100, progress=progress)
     return replace(made.graph, ranges={}, calibration="none", bits=dict(found.chosen.bits)), found
+
+
+def sweep(
+    models: Mapping[str, Graph | str | Path],
+    targets: Sequence[Target | str],
+    x: Any,
+    y: Any = None,
+    *,
+    bits: Sequence[Bits] = (None,),
+    coef_bits: Sequence[Bits] = (None,),
+    places: Sequence[str] = ("naive",),
+    seed: int = 0,
+    calibration: Any = None,
+    prices: Prices | None = None,
+    timing: bool = True,
+    chunk: int = 64,
+    output: str | Path | None = None,
+    scheduler: str | None = None,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[Row, ...]:
+    """Compile and run every combination on all of x [T, B, C]; return a row for each.
+
+    models: graphs or model files, by the name they have in rows; targets: targets, or their names
+    or .toml files; bits, coef_bits, places: what `compile` takes, several of each. y [B]: labels.
+    calibration: inputs that set the scales, by default the example in each model file, else bounds.
+    prices: a table for all, by default each target's. timing: count cycles where a target states
+    its machine. A row whose point does not compile has the error's code.
+
+    chunk: samples of a task. scheduler: address of a Dask scheduler, by default `workers` processes
+    of this machine (then a script needs `if __name__ == "__main__":`). output: a .jsonl or .parquet
+    file; what it has is not computed again, and a sweep that was stopped goes on from it.
+    progress(chunks done, chunks) is called after each. Raises InputError, ToolError E601, E605.
+    """
+    from neurodeploy.designs import Study, grid
+    from neurodeploy.designs import sweep as run_sweep
+
+    study = Study(
+        models={name: _model(model, name, calibration) for name, model in models.items()},
+        targets=dict(_named(item) for item in targets),
+        x=np.asarray(x),
+        y=None if y is None else np.asarray(y),
+        prices=prices,
+        timing=timing,
+    )
+    weights, coefs = ([bits_text(each) for each in choices] for choices in (bits, coef_bits))
+    points = grid(study.models, study.targets, weights, coefs, places, seed)
+    where = None if output is None else Path(output)
+    how: Any = {"scheduler": scheduler, "workers": workers, "progress": progress}
+    return run_sweep(study, points, chunk=chunk, output=where, **how)
+
+
+def _model(model: Graph | str | Path, name: str, calibration: Any) -> Model:
+    found = Model(model, None, name) if isinstance(model, Graph) else read_model(Path(model))
+    return found if calibration is None else replace(found, example=np.asarray(calibration))
+
+
+def _named(item: Target | str) -> tuple[str, Target]:
+    return (item, target(item)) if isinstance(item, str) else (item.name, item)
 
 
 def compare(

@@ -32,6 +32,7 @@ CODES = {
     "E602": "the Lava environment is not available",
     "E603": "a board is not available",
     "E604": "a tool failed or did not answer",
+    "E605": "a cluster is not available, or not fit",
 }
 
 

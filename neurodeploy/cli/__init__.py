@@ -23,6 +23,7 @@ from neurodeploy.cli.output import errors_json, wants_json
 from neurodeploy.cli.report import report
 from neurodeploy.cli.search import search
 from neurodeploy.cli.simulate import simulate
+from neurodeploy.cli.sweep import sweep
 from neurodeploy.cli.tune import tune
 from neurodeploy.errors import NeurodeployError
 
@@ -68,6 +69,7 @@ for _command in (
     compile_command,
     tune,
     search,
+    sweep,
     simulate,
     compare,
     report,

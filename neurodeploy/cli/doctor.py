@@ -19,6 +19,8 @@ PACKAGES = (
     ("onnx", "ONNX files", "pip install 'neurodeploy[onnx]'"),
     ("onnxruntime", "running ONNX files", "pip install 'neurodeploy[onnx]'"),
     ("jinja2", "HTML reports", "pip install 'neurodeploy[report]'"),
+    ("distributed", "sweeps", "pip install 'neurodeploy[distributed]'"),
+    ("pyarrow", "Parquet files", "pip install 'neurodeploy[parquet]'"),
 )
 
 

@@ -119,3 +119,20 @@ def parse(text: str) -> dict[str, int]:
         rules.pop(name, None)  # the last word counts, and stands last
         rules[name] = int(number)
     return rules
+
+
+def text(choice: Bits) -> str:
+    """Return the text that `parse` reads as `choice`; empty where nothing is chosen.
+
+    Raises InputError E105 for bits below the least.
+    """
+    words = [
+        str(bits) if name == "*" else f"{name}={bits}" for name, bits in _rules(choice).items()
+    ]
+    joined = ",".join(words)
+    try:
+        if joined:
+            parse(joined)
+    except ValueError as error:
+        raise InputError("E105", str(error), fix=f"give whole numbers from {LEAST} up") from error
+    return joined

@@ -55,7 +55,7 @@ def test_the_public_names_are_pinned():
         *("Comparison", "Graph", "NeurodeployError", "Program", "Run", "Target"),
         *("compare", "compile", "emit", "export", "interpret", "load", "nn", "report", "save"),
         *("search",),
-        *("simulate", "target", "trace", "tune"),
+        *("simulate", "sweep", "target", "trace", "tune"),
     }
     for name in nd.__all__:
         assert getattr(nd, name) is not None
