@@ -107,32 +107,6 @@ def test_published_sizes():
 
 
 @pytest.mark.parametrize("kind", [SpikingSSM, BinaryS4D])
-def test_every_option_changes_the_output(kind):
-    torch.manual_seed(0)
-    x = torch.randn(40, 2, 3)
-    changes = [
-        {},
-        {"norm": None},
-        {"norm_kind": "layer"},
-        {"bidirectional": True},
-        {"residual": False},
-        {"init": "lin" if kind is BinaryS4D else "inv"},
-        {"discretization": "zoh" if kind is BinaryS4D else "bilinear"},
-        {"v_th": 0.3},
-    ]
-    changes += [{"reset": "soft"}, {"tau": 0.9}] if kind is SpikingSSM else []
-    outputs = []
-    for how in changes:
-        torch.manual_seed(1)
-        base = {"norm": "post", "dt": (0.1, 0.9), "v_th": 0.25 * (kind is SpikingSSM), **how}
-        network = kind(3, 8, 2, 4, state=8, readout="steps", **base)
-        outputs.append(network(x).detach())
-    for i, a in enumerate(outputs):
-        for b in outputs[:i]:
-            assert not torch.allclose(a, b)
-
-
-@pytest.mark.parametrize("kind", [SpikingSSM, BinaryS4D])
 @pytest.mark.parametrize("readout", ["mean", "steps"])
 def test_networks_learn_all_their_parameters(kind, readout):
     torch.manual_seed(9)
