@@ -21,7 +21,6 @@ from neurodeploy.frontends.data import read_data
 from neurodeploy.program.ir import Program
 from neurodeploy.reports.energy import energy, operations
 from neurodeploy.reports.format import count, joules, percent, table
-from neurodeploy.targets import prices
 
 HERE = Path(__file__).parent
 
@@ -136,12 +135,13 @@ def costs(run: nd.Run) -> str:
         ("spikes", count(ops["spikes"]), "-"),
     ]
     scopes = []
-    for name in ("horowitz45", "paper45"):
-        cost = energy(run, prices(name))
-        dense = "-" if cost.dense_pj is None else joules(cost.dense_pj)
-        rows.append((f"energy, table {name}", joules(cost.total_pj), dense))
-        scopes.append(f"  {name}: {cost.scope}")
-    head = ("one inference, asic45", "spiking", "without spikes")
+    for mode in ("physical", "paper"):
+        cost = energy(run, mode=mode)
+        ann = cost.beside[0]
+        dense = "-" if ann.total_pj is None else joules(ann.total_pj)
+        rows.append((f"energy, {mode}, {cost.table}", joules(cost.total_pj), dense))
+        scopes.append(f"  {mode}: {cost.scope}")
+    head = ("one inference, asic45", "spiking", "not spiking")
     return "\n".join([table(head, rows), *scopes])
 
 

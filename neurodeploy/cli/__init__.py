@@ -15,6 +15,7 @@ import click
 from neurodeploy.cli.compare import compare
 from neurodeploy.cli.compile import compile_command
 from neurodeploy.cli.doctor import doctor
+from neurodeploy.cli.energy import energy
 from neurodeploy.cli.export import export
 from neurodeploy.cli.hil import hil
 from neurodeploy.cli.inspect import inspect
@@ -71,6 +72,7 @@ for _command in (
     search,
     sweep,
     simulate,
+    energy,
     compare,
     report,
     hil,

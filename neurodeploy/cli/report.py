@@ -34,6 +34,6 @@ def report(
     program = io.read(folder)
     data = read_data(data_path)
     with progress("simulating") as update:
-        run = api.simulate(program, data.x, timing=timing, progress=update)
+        run = api.simulate(program, data.x, timing=timing, traffic=True, progress=update)
     api.report(program, [run], output, prices=prices, labels=data.y)
     click.echo(to_json("report", {"output": str(output)}) if as_json else f"wrote {output}")

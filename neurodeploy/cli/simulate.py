@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -44,7 +45,8 @@ def simulate(
     table = price_table(named) if named else None
     record = [node.name for node in program.populations if node.model.spiking] if output else []
     with progress("simulating") as update:
-        run = api.simulate(program, data.x, record=record, timing=timing, progress=update)
+        how: Any = {"record": record, "timing": timing, "traffic": True}
+        run = api.simulate(program, data.x, progress=update, **how)
     if output:
         write_run(run, output)
     accuracy = None if data.y is None else run.accuracy(data.y)

@@ -110,7 +110,7 @@ def _facts(run: Run, prices: Prices | None) -> dict[str, Any]:
 
 
 def _sums(run: Run, y: Any, prices: Prices | None) -> dict[str, float | None]:
-    def operations(kind: str) -> int:
+    def operations(kind: str) -> float:
         return sum(edge.operations for edge in run.edges if edge.kind == kind)
 
     cycles, each = run.cycles, run.samples

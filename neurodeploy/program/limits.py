@@ -56,7 +56,7 @@ def synapses_fit_chip(program: Program, target: Target) -> Broken:
 
 
 def _of_all_chips(limit: int | None, target: Target) -> int | None:
-    return None if limit is None else limit * (target.cycles.chips if target.cycles else 1)
+    return None if limit is None else limit * target.chips
 
 
 def neurons_fit_core(program: Program, target: Target) -> Broken:

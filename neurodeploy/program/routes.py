@@ -15,7 +15,7 @@ import numpy as np
 
 from neurodeploy.errors import InputError
 from neurodeploy.program.ir import Dense, Ints, Program, Slice, Source, edges
-from neurodeploy.targets.cycles import Machine
+from neurodeploy.targets.cycles import Grid
 
 Router = tuple[int, int]
 
@@ -76,7 +76,7 @@ def packet_counts(program: Program, sent: Mapping[str, Ints]) -> tuple[PacketCou
 
 
 def _packets(program: Program, name: str, sent: Ints) -> PacketCount:
-    machine, node = program.target.cycles, program[name]
+    grid, node = program.target.grid, program[name]
     packets, sums = 0.0, np.zeros(4)  # local, x, y, chip
     parts = [(0, node.width, 0)]
     if not isinstance(node, Source):
@@ -86,18 +86,18 @@ def _packets(program: Program, name: str, sent: Ints) -> PacketCount:
         for first, last, own in parts:
             count = going[first:last].sum()
             packets += count
-            if machine is not None:
-                start = (0, 0) if isinstance(node, Source) else machine.router(own)
-                sums += count * _way(machine, start, machine.router(core))
-    local, x, y, chip = (None,) * 4 if machine is None else sums.tolist()
+            if grid is not None:
+                start = (0, 0) if isinstance(node, Source) else grid.router(own)
+                sums += count * _way(grid, start, grid.router(core))
+    local, x, y, chip = (None,) * 4 if grid is None else sums.tolist()
     return PacketCount(
         node=name, packets=float(packets), local=local, hops_x=x, hops_y=y, hops_chip=chip
     )
 
 
-def _way(machine: Machine, start: Router, end: Router) -> Ints:
+def _way(grid: Grid, start: Router, end: Router) -> Ints:
     """Return [1 if no link, links along x, links along y, links between chips] of one packet."""
     x, y = abs(start[0] - end[0]), abs(start[1] - end[1])
-    chips_x = abs(start[0] // machine.mesh_x - end[0] // machine.mesh_x)
-    chips_y = abs(start[1] // machine.mesh_y - end[1] // machine.mesh_y)
+    chips_x = abs(start[0] // grid.x - end[0] // grid.x)
+    chips_y = abs(start[1] // grid.y - end[1] // grid.y)
     return np.array([x + y == 0, x - chips_x, y - chips_y, chips_x + chips_y], np.int64)

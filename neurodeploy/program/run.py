@@ -25,7 +25,7 @@ from neurodeploy.program.vector import cost, read_bits
 
 @dataclass(frozen=True, kw_only=True)
 class EdgeCount:
-    """What one edge did, over all samples and steps.
+    """What one edge did, over all samples and steps (expected, where no run was made).
 
     `events` are the non-zero values that arrived; each costs `fan_out` operations: additions of a
     weight (`kind` "add"), multiply-accumulates where the value is graded ("mac").
@@ -34,22 +34,23 @@ class EdgeCount:
     source: str
     target: str
     kind: str
-    events: int
+    events: float
     fan_out: int
     weight_bits: int
+    synapses: int  #: weights, zeros included
     value_bits: int  #: of what arrives; 1 for spikes
     parts: tuple[int, ...]  #: the fan-out by core: so many rows of weights are read at an event
     dense: int  #: operations if every value were non-zero, as in a network without spikes
 
     @property
-    def operations(self) -> int:
+    def operations(self) -> float:
         """Synaptic operations."""
         return self.events * self.fan_out
 
 
 @dataclass(frozen=True, kw_only=True)
 class NodeCount:
-    """What one population, stream or vector operation did, over all samples and steps.
+    """What one population, stream or vector operation did (is expected to do), over all of a run.
 
     `per_update` are the operations of one neuron's update, as its `step` counts them, with the
     addition of its bias; of one channel of a vector operation, what a whole step takes shared.
@@ -59,9 +60,10 @@ class NodeCount:
     spec: str  #: "stream" for a stream, its kind for a vector operation
     width: int
     updates: int
-    spikes: int
+    spikes: float
     overflows: int
     per_update: Mapping[str, float]
+    sums: int  #: currents that a neuron sums
     value_bits: int  #: of one register, or of what is computed with it
     coef_bits: int  #: of a dimensionless coefficient
     state_bits: int  #: registers and constants read at one update
@@ -80,7 +82,8 @@ class Run:
     outputs [B, N] (or [T, B, N]) in real units; integers, the same before scaling; values, outputs
     of the nodes that were asked for, int [T, B, width], in the input's time; states likewise,
     [states, B, width] after the last step (a state with modes takes a row per mode). sent: how
-    often each neuron's value was not zero [width], of every node, where traffic was asked for.
+    often each neuron's value was not zero [width], of every node, where traffic was asked for;
+    fed_back, how often a recurrent edge brought it back.
     """
 
     program: Program
@@ -95,6 +98,7 @@ class Run:
     values: Mapping[str, Ints] = field(default_factory=dict)
     states: Mapping[str, Ints] = field(default_factory=dict)
     sent: Mapping[str, Ints] = field(default_factory=dict)
+    fed_back: Mapping[str, Ints] = field(default_factory=dict)
     cycles: Cycles | None = None  #: where timing was asked for
 
     def accuracy(self, labels: Any) -> float:
@@ -104,7 +108,7 @@ class Run:
 
 
 def edge_count(
-    program: Program, edge: Edge, node: str, *, events: int, updates: int, width: int
+    program: Program, edge: Edge, node: str, *, events: float, updates: int, width: int
 ) -> EdgeCount:
     """Return the count of one edge; `updates` are the steps times samples, `width` its source's."""
     bits = edge.weight_bits if isinstance(edge, Dense) else 1
@@ -117,6 +121,7 @@ def edge_count(
         events=events,
         fan_out=fan_out,
         weight_bits=bits,
+        synapses=fan_out * width,
         value_bits=value_bits(program, edge.source),
         parts=_parts(program, node) if isinstance(edge, Dense) else (1,),
         dense=updates * width * fan_out,
@@ -145,7 +150,7 @@ def _parts(program: Program, name: str) -> tuple[int, ...]:
 
 
 def node_count(
-    program: Program, name: str, *, updates: int, spikes: int = 0, overflows: int = 0
+    program: Program, name: str, *, updates: int, spikes: float = 0, overflows: int = 0
 ) -> NodeCount:
     """Return the count of one population or stream of the program."""
     node = program[name]
@@ -160,6 +165,7 @@ def node_count(
             spikes=0,
             overflows=overflows,
             per_update=cost(vector) if vector else {},
+            sums=len(vector.gain) if vector else 1,
             value_bits=program.numbers.current_bits,
             coef_bits=program.numbers.current_bits,
             state_bits=read_bits(vector) if vector else 0,
@@ -177,6 +183,7 @@ def node_count(
         spikes=spikes,
         overflows=overflows,
         per_update=ops,
+        sums=1,
         value_bits=node.state_bits,
         coef_bits=node.coef_bits or program.numbers.coef_frac + 1,
         state_bits=registers + constants + (node.state_bits if np.any(node.bias) else 0),

@@ -11,13 +11,13 @@ from neurodeploy.errors import InputError, ToolError
 from neurodeploy.files import new_file
 from neurodeploy.program.ir import Program
 from neurodeploy.program.run import Run
-from neurodeploy.reports.energy import Energy, energy
+from neurodeploy.reports.energy import CAUSES, Energy, energy
+from neurodeploy.reports.energy.record import energy_record
 from neurodeploy.reports.format import count, joules, percent, seconds
 from neurodeploy.reports.records import program_record, run_record
 from neurodeploy.reports.timing import page
+from neurodeploy.targets import Prices
 from neurodeploy.targets import prices as price_table
-
-CAUSES = ("synapses", "neurons", "weight_memory", "state_memory")
 
 
 def write(
@@ -68,10 +68,16 @@ def html(
         program=program_record(program),
         target=program.target,
         numbers=program.numbers,
-        runs=[_run(run, [energy(run, table) for table in tables], labels) for run in runs],
+        runs=[_run(run, _energies(run, tables), labels) for run in runs],
         tables=tables,
         causes=CAUSES,
     )
+
+
+def _energies(run: Run, tables: Sequence[Prices]) -> list[Energy]:
+    """Return the energies under `tables`; where there are any, also what the papers count."""
+    paper = [energy(run, mode="paper")] if tables else []
+    return [*(energy(run, table) for table in tables), *paper]
 
 
 def _run(run: Run, priced: Sequence[Energy], labels: Any) -> dict[str, Any]:
@@ -82,20 +88,11 @@ def _run(run: Run, priced: Sequence[Energy], labels: Any) -> dict[str, Any]:
 
 
 def _energy(priced: Energy) -> dict[str, Any]:
-    rows = [
-        {"name": layer.name, "total": layer.total_pj}
-        | {cause: getattr(layer, f"{cause}_pj") for cause in CAUSES}
-        for layer in priced.layers
-    ]
+    record = energy_record(priced)
+    totals = [layer["total_pj"] for layer in record["layers"].values()]
+    physical = priced.mode == "physical"
     return {
-        "table": priced.table,
-        "scope": priced.scope,
-        "grade": priced.grade,
-        "total": priced.total_pj,
-        "dense": priced.dense_pj,
-        "readout": priced.readout_pj,
-        "rows": rows,
-        "most": max((layer.total_pj for layer in priced.layers), default=0.0) or 1.0,
-        "not_priced": priced.not_priced,
-        "not_modelled": priced.not_modelled,
+        **record,
+        "title": f"under {priced.table}" if physical else "as the papers count",
+        "most": max(totals, default=0.0) or 1.0,
     }

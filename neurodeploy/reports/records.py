@@ -13,6 +13,8 @@ from neurodeploy.program.memory import Footprint
 from neurodeploy.program.run import Run
 from neurodeploy.reports.compare import Comparison
 from neurodeploy.reports.energy import Energy, operations
+from neurodeploy.reports.energy.record import energy_record
+from neurodeploy.reports.neurobench import neurobench
 from neurodeploy.reports.timing import cycles_record
 
 VERSION = 1
@@ -118,23 +120,7 @@ def run_record(run: Run, priced: Energy | None, accuracy: float | None) -> dict[
         "layers": layers,
         "timing": None if run.cycles is None else cycles_record(run.cycles),
         "energy": None if priced is None else energy_record(priced),
-    }
-
-
-def energy_record(priced: Energy) -> dict[str, Any]:
-    """Return the energy of one inference, by cause and layer."""
-    return {
-        "table": priced.table,
-        "scope": priced.scope,
-        "grade": priced.grade,
-        "total_pj": priced.total_pj,
-        "by_cause": priced.by_cause(),
-        "layers": {
-            layer.name: {**asdict(layer), "total_pj": layer.total_pj} for layer in priced.layers
-        },
-        "dense_pj": priced.dense_pj,
-        "not_priced": list(priced.not_priced),
-        "not_modelled": list(priced.not_modelled),
+        "neurobench": neurobench(run) if run.sent else None,
     }
 
 

@@ -8,6 +8,7 @@ from neurodeploy.program.ir import Program
 from neurodeploy.program.run import Run
 from neurodeploy.reports.compare import Comparison
 from neurodeploy.reports.energy import ARITHMETIC, Energy
+from neurodeploy.reports.energy.text import summary as energy_summary
 from neurodeploy.reports.format import count, joules, percent, table
 from neurodeploy.reports.records import comparison_record, program_record, run_record
 from neurodeploy.reports.timing import timing_lines
@@ -119,23 +120,7 @@ def _operations_text(ops: dict[str, Any]) -> list[str]:
 def _energy_text(priced: Energy | None) -> list[str]:
     if priced is None:
         return ["", "energy: not modelled for this target; name a table with --prices"]
-    causes = ", ".join(
-        f"{cause.removesuffix('_pj').replace('_', ' ')} {joules(value)}"
-        for cause, value in priced.by_cause().items()
-        if value
-    )
-    lines = [
-        "",
-        f"energy per inference, table {priced.table}: {joules(priced.total_pj)} ({causes})",
-        f"  scope: {priced.scope}",
-    ]
-    if priced.dense_pj is not None:
-        lines.insert(2, f"  without spikes: {joules(priced.dense_pj)}")
-    if priced.not_priced:
-        lines.append(f"  not in the table: {', '.join(priced.not_priced)}")
-    if priced.not_modelled:
-        lines.append(f"  not modelled: {'; '.join(priced.not_modelled)}")
-    return lines
+    return ["", *energy_summary(priced)]
 
 
 def comparison_text(found: Comparison) -> str:

@@ -10,6 +10,29 @@ from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Where cores are: on routers in a mesh, chips with such meshes in a grid."""
+
+    x: int  #: routers of a chip, from west to east
+    y: int  #: routers of a chip, from south to north
+    cores: int = 1  #: at each router
+    chips_x: int = 1
+    chips_y: int = 1
+
+    @property
+    def chips(self) -> int:
+        """How many chips there are."""
+        return self.chips_x * self.chips_y
+
+    def router(self, core: int) -> tuple[int, int]:
+        """Return (x, y) of the router of a core: cores count along x, then y, chip after chip."""
+        chip, own = divmod(core // self.cores, self.x * self.y)
+        y, x = divmod(own, self.x)
+        row, column = divmod(chip, self.chips_x)
+        return column * self.x + x, row * self.y + y
+
+
+@dataclass(frozen=True, kw_only=True)
 class Machine:
     """Cores on a mesh, several such chips in a grid; times in clock cycles.
 
@@ -39,7 +62,7 @@ class Machine:
     @property
     def chips(self) -> int:
         """How many chips there are."""
-        return (self.chips_x or 1) * (self.chips_y or 1)
+        return self.grid.chips
 
     @property
     def width(self) -> int:
@@ -59,27 +82,33 @@ class Machine:
             self.chip_hop_cycles or 0
         )
 
+    @property
+    def grid(self) -> Grid:
+        """Where the cores are, one at each router."""
+        chips = {"chips_x": self.chips_x or 1, "chips_y": self.chips_y or 1}
+        return Grid(x=self.mesh_x, y=self.mesh_y, **chips)
+
     def router(self, core: int) -> tuple[int, int]:
-        """Return (x, y) of the router of a core: cores count along x, then y, chip after chip."""
-        chip, own = divmod(core, self.mesh_x * self.mesh_y)
-        y, x = divmod(own, self.mesh_x)
-        row, column = divmod(chip, self.chips_x or 1)
-        return column * self.mesh_x + x, row * self.mesh_y + y
+        """Return (x, y) of the router of a core."""
+        return self.grid.router(core)
 
 
 _MAY_BE_ZERO = ("synapse_fill", "neuron_fill", "barrier_cycles")
 
 
-def problem(machine: Machine, cores: int) -> tuple[str, str] | None:
-    """Return what is wrong with a machine whose chips have `cores` cores, and the fix."""
-    for item in fields(machine):
-        value, least = getattr(machine, item.name), int(item.name not in _MAY_BE_ZERO)
+def problem(found: Machine | Grid, table: str, cores: int) -> tuple[str, str] | None:
+    """Return what is wrong with a table of a file whose chips have `cores` cores, and the fix."""
+    for item in fields(found):
+        value, least = getattr(found, item.name), int(item.name not in _MAY_BE_ZERO)
         if value is not None and value < least:
-            return f"cycles.{item.name} is {value}", f"give at least {least}"
-    if machine.mesh_x * machine.mesh_y != cores:
-        what = f"cycles: a mesh of {machine.mesh_x} x {machine.mesh_y} routers for {cores} cores"
-        return what, "make mesh_x * mesh_y equal to chip.cores"
-    if machine.chips > 1 and None in (machine.chip_hop_cycles, machine.chip_flit_cycles):
-        what = f"cycles: nothing says how {machine.chips} chips are joined"
+            return f"{table}.{item.name} is {value}", f"give at least {least}"
+    grid = found if isinstance(found, Grid) else found.grid
+    if grid.x * grid.y * grid.cores != cores:
+        what = f"{table}: a mesh of {grid.x} x {grid.y} routers for {cores} cores"
+        return what, "let the routers times the cores at each be chip.cores"
+    if isinstance(found, Grid) or found.chips == 1:
+        return None
+    if None in (found.chip_hop_cycles, found.chip_flit_cycles):
+        what = f"{table}: nothing says how {found.chips} chips are joined"
         return what, "give chip_hop_cycles and chip_flit_cycles"
     return None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
 from neurodeploy.errors import InputError
-from neurodeploy.targets.schema import Prices, Target, read_prices, read_target
+from neurodeploy.targets.prices import Prices, read_prices
+from neurodeploy.targets.schema import Target, read_target
 
 
 def _shipped() -> Path:
@@ -30,20 +32,24 @@ def target(name: str) -> Target:
 
     Raises InputError E201 for an unknown name, E101 and E202 for a bad file.
     """
-    return read_target(_find(name, _shipped(), target_names(), "target"))
+    return read_target(find_toml(name, _shipped(), target_names(), "target"))
 
 
 def prices(name: str) -> Prices:
     """Return a price table, by name or path; raises like `target`."""
-    return read_prices(_find(name, _shipped() / "prices", price_names(), "price table"))
+    return read_prices(find_toml(name, _shipped() / "prices", price_names(), "price table"))
 
 
-def _find(name: str, home: Path, known: list[str], what: str) -> Path:
+def find_toml(name: str, home: Path, known: Sequence[str], what: str) -> Path:
+    """Return the file that `name` is the path of, or else `home`/name.toml.
+
+    Raises InputError E201 if that is none of the `known` names of such a `what`.
+    """
     if name.endswith(".toml"):
         return Path(name)
     if name in known:
         return home / f"{name}.toml"
-    near = get_close_matches(name, known, n=1)
+    near = [one for one in known if one.startswith(name)] or get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise InputError(
         "E201",

@@ -1,29 +1,22 @@
-"""Read and check target files and price tables.
+"""Read and check target files.
 
 A target is one chip or technology: what it holds, what it computes in, how it is timed. Every
 number has a source. A number that nobody published is left out; reports then name it under "not
-modelled". A price table says what one operation costs; it too gives a source for each number.
+modelled".
 """
 
 from __future__ import annotations
 
-import sys
-import types
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar
 
 from neurodeploy.arith import OVERFLOWS, ROUNDINGS, Fixed
-from neurodeploy.errors import InputError
-from neurodeploy.targets.cycles import Machine, problem
+from neurodeploy.targets.cycles import Grid, Machine, problem
+from neurodeploy.targets.toml import load_toml, malformed, record, sourced
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:  # pragma: no cover
-    import tomli as tomllib
-
-T = TypeVar("T")
+T = TypeVar("T", Machine, Grid)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,37 +85,22 @@ class Target:
     not_modelled: tuple[str, ...]
     sources: Mapping[str, str]
     cycles: Machine | None = None  #: how long a step takes, if the file says so
+    mesh: Grid | None = None  #: where the cores are, if the file says so without `cycles`
+
+    @property
+    def grid(self) -> Grid | None:
+        """Where the cores are, if the file says so."""
+        return self.cycles.grid if self.cycles else self.mesh
+
+    @property
+    def chips(self) -> int:
+        """How many chips there are."""
+        return self.grid.chips if self.grid else 1
 
     @property
     def cores(self) -> int:
         """The cores of all chips."""
-        return self.chip.cores * (self.cycles.chips if self.cycles else 1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prices:
-    """What one operation costs, in picojoules, under one convention."""
-
-    name: str
-    title: str
-    scope: str
-    grade: str
-    energy_pj: Mapping[str, float]
-    sources: Mapping[str, str]
-
-
-PRICED = (
-    "synapse_add",  # one weight added to a current (AC)
-    "synapse_mac",  # one weight times a graded value, added to a current (MAC)
-    "neuron_mul",
-    "neuron_add",
-    "neuron_cmp",
-    "neuron_div",
-    "neuron_sqrt",
-    "sram_8kib_64b",  # one 64-bit access
-    "sram_32kib_64b",
-    "sram_1024kib_64b",
-)
+        return self.chip.cores * self.chips
 
 
 def read_target(path: Path) -> Target:
@@ -131,39 +109,41 @@ def read_target(path: Path) -> Target:
     Raises InputError E101 (unreadable) or E202 naming file and key: missing or unknown keys, a
     value of the wrong type, a number without a source.
     """
-    raw = _toml(path)
+    raw = load_toml(path)
     parts: dict[str, Any] = {}
     for key, cls in (("chip", Chip), ("core", Core), ("numbers", Numbers), ("timing", Timing)):
         table = raw.pop(key, {})
-        parts[key] = _record(cls, table, path, key)
-        _sourced([f"{key}.{name}" for name in table], raw.get("sources", {}), path)
-    parts["cycles"] = _machine(raw, parts["chip"], path)
+        parts[key] = record(cls, table, path, key)
+        sourced([f"{key}.{name}" for name in table], raw.get("sources", {}), path)
+    parts["cycles"] = _optional(raw, "cycles", Machine, parts["chip"], path)
+    parts["mesh"] = _optional(raw, "mesh", Grid, parts["chip"], path)
     for key in ("words", "not_modelled"):
         parts[key] = tuple(raw.pop(key, ()))
     parts |= {key: raw.pop(key, None) for key in ("prices", "bundle")}
-    target = _record(Target, {**raw, **parts}, path, "")
+    target = record(Target, {**raw, **parts}, path, "")
     for key, allowed in (("rounding", ROUNDINGS), ("overflow", OVERFLOWS)):
         if getattr(target.numbers, key) not in allowed:
-            raise _malformed(path, f"numbers.{key} is unknown", f"use one of {', '.join(allowed)}")
+            raise malformed(path, f"numbers.{key} is unknown", f"use one of {', '.join(allowed)}")
     return target
 
 
-def _machine(raw: dict[str, Any], chip: Chip, path: Path) -> Machine | None:
-    """Take the table [cycles] out of `raw`, if it is there, and check it."""
-    table = raw.pop("cycles", None)
+def _optional(raw: dict[str, Any], key: str, cls: type[T], chip: Chip, path: Path) -> T | None:
+    """Take the table [cycles] or [mesh] out of `raw`, if it is there, and check it."""
+    table = raw.pop(key, None)
     if table is None:
         return None
-    machine = _record(Machine, table, path, "cycles")
-    _sourced([f"cycles.{name}" for name in table], raw.get("sources", {}), path)
-    wrong = problem(machine, chip.cores)
+    found = record(cls, table, path, key)
+    sourced([f"{key}.{name}" for name in table], raw.get("sources", {}), path)
+    wrong = problem(found, key, chip.cores)
     if wrong is not None:
-        raise _malformed(path, *wrong)
-    return machine
+        raise malformed(path, *wrong)
+    return found
 
 
 def target_from(record: Mapping[str, Any]) -> Target:
     """Return the target that `dataclasses.asdict` made plain data of."""
-    parts = {"chip": Chip, "core": Core, "numbers": Numbers, "timing": Timing, "cycles": Machine}
+    parts = {"chip": Chip, "core": Core, "numbers": Numbers, "timing": Timing}
+    parts |= {"cycles": Machine, "mesh": Grid}
     values: dict[str, Any] = {
         key: parts[key](**value)
         if key in parts and value is not None
@@ -173,65 +153,3 @@ def target_from(record: Mapping[str, Any]) -> Target:
         for key, value in record.items()
     }
     return Target(**values)
-
-
-def read_prices(path: Path) -> Prices:
-    """Read the price table at `path`; raises like `read_target`."""
-    raw = _toml(path)
-    prices = _record(Prices, raw, path, "")
-    for key, value in prices.energy_pj.items():
-        if key not in PRICED:
-            raise _malformed(path, f"unknown key 'energy_pj.{key}'", f"known: {', '.join(PRICED)}")
-        if not isinstance(value, int | float) or value <= 0:
-            fix = "leave the key out if the cost is not known"
-            raise _malformed(path, f"energy_pj.{key} is {value!r}", fix)
-    _sourced(list(prices.energy_pj), prices.sources, path)
-    return prices
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(
-            "E101",
-            f"cannot read {path.name}: {error.strerror}",
-            where=str(path),
-            fix="check the path",
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise _malformed(path, f"not valid TOML: {error}", "see docs/targets.md") from error
-
-
-def _malformed(path: Path, what: str, fix: str) -> InputError:
-    return InputError("E202", what, where=str(path), fix=fix)
-
-
-def _sourced(keys: list[str], sources: Mapping[str, str], path: Path) -> None:
-    for key in keys:
-        if not sources.get(key):
-            raise _malformed(
-                path, f"{key} has no source", f'add [sources] "{key}" = "paper, table"'
-            )
-
-
-def _record(cls: type[T], raw: Mapping[str, Any], path: Path, table: str) -> T:
-    known = {item.name: item for item in fields(cls)}  # type: ignore[arg-type]
-    required = {name for name, item in known.items() if item.default is MISSING}
-    for wrong, what in ((set(raw) - set(known), "unknown"), (required - set(raw), "missing")):
-        if wrong:
-            key = ".".join(filter(None, (table, min(wrong))))
-            raise _malformed(path, f"{what} key {key!r}", f"known keys: {', '.join(sorted(known))}")
-    for name, kind in get_type_hints(cls).items():
-        if name in raw and not _fits(raw[name], kind):
-            key = ".".join(filter(None, (table, name)))
-            raise _malformed(path, f"{key} is {raw[name]!r}", "give a value of the documented type")
-    return cls(**raw)
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    """Say whether `value` is of the annotated type, its elements aside; True is no number."""
-    options = get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-    if isinstance(value, bool):
-        return bool in options
-    return isinstance(value, tuple(get_origin(option) or option for option in options))

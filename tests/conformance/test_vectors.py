@@ -188,7 +188,9 @@ def test_operations_are_counted_and_what_has_no_price_is_named():
     assert counts["1.2"].per_update["read"] == 2
     priced = energy(run, prices("horowitz45"))
     assert {"neuron_div", "neuron_sqrt"} <= set(priced.not_priced)
-    assert all(layer.neurons_pj > 0 for layer in priced.layers if layer.name.startswith("1."))
+    assert all(
+        layer.by_cause["neuron"] > 0 for layer in priced.layers if layer.name.startswith("1.")
+    )
     text = run_text(run, priced, None)
     assert "neuron_div" in text
     assert "nan" not in text

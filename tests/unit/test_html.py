@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from markupsafe import escape
 from support.networks import inputs_for, sdtcm
 
 import neurodeploy as nd
@@ -59,8 +60,13 @@ def test_every_joule_stands_with_its_table_scope_and_sources(run):
         table = prices(name)
         priced = energy(run, table)
         assert f"Energy under {name}: {joules(priced.total_pj)}" in page
+        assert all(f"<td>{varied.ends}</td>" in page for varied in priced.varied)
+        for ann in priced.beside:
+            assert f"{ann.name} {joules(ann.total_pj)}" in page
         assert table.scope.split(",")[0] in page
-        assert all(source.split(",")[0] in page for source in table.sources.values())
+        assert all(escape(source.split(",")[0]) in page for source in table.sources.values())
+    paper = energy(run, mode="paper")
+    assert f"Energy as the papers count: {joules(paper.total_pj)}" in page
     for item in run.program.target.not_modelled:
         assert item in page
 

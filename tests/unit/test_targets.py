@@ -5,7 +5,7 @@ import pytest
 from neurodeploy.errors import InputError
 from neurodeploy.targets import price_names, prices, target, target_names
 from neurodeploy.targets.find import _shipped
-from neurodeploy.targets.schema import PRICED
+from neurodeploy.targets.prices import GRADES, meaning
 
 LOIHI = (_shipped() / "loihi2.toml").read_text()
 ASIC = (_shipped() / "asic45.toml").read_text()
@@ -26,7 +26,31 @@ def test_every_shipped_target_has_a_source_for_every_number(name):
 def test_every_price_has_a_source(name):
     table = prices(name)
     assert table.name == name
-    assert set(table.energy_pj) == set(table.sources) <= set(PRICED)
+    assert {f"time_ns.{key}" for key in table.time_ns} | set(table.energy_pj) == set(table.sources)
+    for key, value in table.energy_pj.items():
+        assert meaning(key)
+        assert len(table.sources[key]) > 10
+        assert table.grade_of(key) in GRADES
+        low, high = table.range_pj(key)
+        assert low <= value <= high
+
+
+def test_the_figures_of_horowitz():
+    """ISSCC 2014, Fig. 1.1.9."""
+    table = prices("horowitz45").energy_pj
+    adds = [table[f"add_{width}"] for width in ("int8", "int32", "fp16", "fp32")]
+    muls = [table[f"mul_{width}"] for width in ("int8", "int32", "fp16", "fp32")]
+    assert (adds, muls) == ([0.03, 0.1, 0.4, 0.9], [0.2, 3.1, 1.1, 3.7])
+    assert [table[f"sram_{kib}kib_64b"] for kib in (8, 32, 1024)] == [10, 20, 100]
+    assert prices("horowitz45").range_pj("dram_64b") == (1300, 2600)
+
+
+def test_the_figures_of_loihi():
+    """Davies et al. 2018, Table 2: simulated before there was silicon."""
+    table = prices("loihi1")
+    assert table.grade == "simulated"
+    assert list(table.energy_pj.values()) == [23.6, 81, 52, 1.7, 3.0, 4.0]
+    assert list(table.time_ns.values()) == [3.5, 8.4, 5.3, 4.1, 6.5]
 
 
 def test_the_literatures_convention():
@@ -67,6 +91,14 @@ def test_a_bad_target_file_is_named_and_explained(tmp_path, old, new, code, says
         ("synapse_add = 0.9", "synapse_sum = 0.9", "unknown key 'energy_pj.synapse_sum'"),
         ('neuron_mul = "Horowitz', 'neuron_mull = "Horowitz', "neuron_mul has no source"),
         ("grade =", "grad =", "unknown key 'grad'"),
+        ('"literature convention"', '"guessed"', "grade 'guessed' is unknown"),
+        ("[sources]", "[ranges_pj]\nneuron_add = [1, 2]\n[sources]", "is [1, 2] around 0.9"),
+        ("[sources]", "[ranges_pj]\nneuron_add = 2\n[sources]", "ranges_pj.neuron_add is 2"),
+        ("[sources]", "[ranges_pj]\ndram_64b = [1, 2]\n[sources]", "dram_64b is of no price"),
+        ("[sources]", "[power_w]\nfan = 1\n[sources]", "unknown key 'power_w.fan'"),
+        ("[sources]", "[power_w]\nchip = 1\n[sources]", "power_w.chip has no source"),
+        ("[sources]", "[time_ns]\nhop_z = 1\n[sources]", "unknown key 'time_ns.hop_z'"),
+        ("[sources]", "[grades]\nneuron_add = 'new'\n[sources]", "grade 'new' is unknown"),
     ],
 )
 def test_a_bad_price_table_is_named_and_explained(tmp_path, old, new, says):
@@ -129,6 +161,25 @@ def test_several_chips_say_how_they_are_joined(tmp_path):
     assert board.cycles.router(64) == (8, 0)  # the first core of the second chip
     assert board.cycles.router(3 * 64 + 9) == (1, 9)
     assert board.cycles.barrier == 16 + 3 * 20
+
+
+def test_a_mesh_says_where_cores_are_without_saying_how_long_steps_take(tmp_path):
+    path = tmp_path / "chip.toml"
+    sources = "\n".join(f'"mesh.{key}" = "chosen here"' for key in ("x", "y", "cores"))
+    text = LOIHI.replace("[sources]", f"[mesh]\nx = 8\ny = 4\ncores = 4\n[sources]\n{sources}", 1)
+    path.write_text(text)
+    chip = target(str(path))
+    assert (chip.cycles, chip.cores) == (None, 128)
+    assert [chip.grid.router(core) for core in (0, 3, 4, 35, 127)] == [
+        (0, 0),
+        (0, 0),
+        (1, 0),
+        (0, 1),
+        (7, 3),
+    ]
+    path.write_text(text.replace("x = 8", "x = 9"))
+    with pytest.raises(InputError, match="a mesh of 9 x 4 routers for 128 cores"):
+        target(str(path))
 
 
 def _with_cycles(figures):

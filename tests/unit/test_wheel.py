@@ -44,6 +44,7 @@ def test_the_wheel_carries_targets_templates_and_licence(wheel):
         "neurodeploy/backends/lava/template/run.py",
         "neurodeploy/backends/lava/template/requirements-lava.txt",
         "neurodeploy/reports/report.html.jinja",
+        "neurodeploy/reports/analytic/networks/tclif-smnist.toml",
     ):
         assert part in names
     assert any(name.endswith("licenses/LICENSE") for name in names)

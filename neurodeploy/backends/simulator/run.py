@@ -44,12 +44,17 @@ class _Tally:
     spikes: dict[str, int] = field(default_factory=dict)
     overflows: dict[str, int] = field(default_factory=dict)
     sent: dict[str, Ints] | None = None  #: by neuron, where it is counted
+    fed_back: dict[str, Ints] = field(default_factory=dict)
 
-    def send(self, name: str, values: Ints) -> None:
+    def send(self, node: ProgramNode, values: Ints) -> None:
         """Count the values [B, T, width] of a node that are not zero, if that is asked for."""
-        if self.sent is not None:
-            count = np.count_nonzero(values, axis=(0, 1))
-            self.sent[name] = self.sent.get(name, 0) + count
+        if self.sent is None:
+            return
+        name, count = node.name, np.count_nonzero(values, axis=(0, 1))
+        self.sent[name] = self.sent.get(name, 0) + count
+        if isinstance(node, Population) and node.recurrent is not None:
+            unheard = np.count_nonzero(values[:, 0 if node.reverse else -1], axis=0)
+            self.fed_back[name] = self.fed_back.get(name, 0) + count - unheard
 
     def deliver(self, node: ProgramNode, edge: Edge, events: int) -> None:
         """Note what arrived through an edge."""
@@ -112,6 +117,7 @@ def simulate(
         values={name: np.concatenate(parts, axis=1) for name, parts in kept.items()},
         states={name: np.concatenate(parts, axis=1) for name, parts in finals.items()},
         sent=tally.sent or {},
+        fed_back=tally.fed_back,
         cycles=replay.result() if replay is not None else None,
     )
 
@@ -142,7 +148,7 @@ def _forward(
     for node in program:
         if isinstance(node, Source):
             values[node.name] = data
-            tally.send(node.name, data)
+            tally.send(node, data)
             continue
         operands = len(node.gain) if isinstance(node, Vector) else 1
         currents = np.zeros((operands, samples, steps, node.width), np.int32)
@@ -157,7 +163,7 @@ def _forward(
             values[node.name], state = _update(program, node, current, weights, tally)
             if finals is not None:
                 finals.setdefault(node.name, []).append(state)
-        tally.send(node.name, values[node.name])
+        tally.send(node, values[node.name])
         for edge in edges(node, recurrent=False):
             if last_use[edge.source] == node.name and edge.source not in wanted:
                 values.pop(edge.source, None)

@@ -1,0 +1,106 @@
+"""Architectures as TOML files: a family, its sizes, its rates, and where they are published.
+
+    name = "mine"
+    title = "two layers of LIF"
+    family = "spiking_mlp"
+    steps = 100
+
+    [sizes]                       # the arguments of the family
+    sizes = [2, 64, 64, 10]
+
+    [rates]                       # by node or pattern; see `expect.expected`
+    "*" = 0.05
+
+Those of the papers ship with the package, each with a source for its sizes and rates.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from neurodeploy.errors import InputError
+from neurodeploy.program.ir import Program
+from neurodeploy.reports.analytic.expect import expected
+from neurodeploy.reports.analytic.families import FAMILIES
+from neurodeploy.reports.analytic.lstm import lstm
+from neurodeploy.reports.energy import Counts
+from neurodeploy.targets import Target
+from neurodeploy.targets.find import find_toml
+from neurodeploy.targets.toml import load_toml, malformed, record
+
+KNOWN: dict[str, Callable[..., Program | Counts]] = {**FAMILIES, "lstm": lstm}
+
+_SHIPPED = Path(__file__).parent / "networks"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """A network without weights, and how often its neurons fire."""
+
+    name: str
+    title: str
+    family: str
+    steps: int
+    sizes: Mapping[str, Any]
+    rates: Mapping[str, float] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    def counts(
+        self,
+        target: Target,
+        *,
+        rates: Mapping[str, float] | None = None,
+        steps: int | None = None,
+        **sizes: Any,
+    ) -> Counts:
+        """Return what one inference is expected to do on a target.
+
+        rates and steps: in place of the file's; sizes: in place of those of that name. Raises
+        InputError E105 for sizes or rates that do not fit.
+        """
+        family, length = KNOWN[self.family], steps or self.steps
+        known = inspect.signature(family).parameters
+        given = {**self.sizes, **sizes}
+        for key in given:
+            if key not in known or key == "target":
+                names = ", ".join(name for name in known if name != "target")
+                what = f"{self.family} has no size {key!r}"
+                raise InputError("E105", what, where=self.name, fix=f"one of {names}")
+        if "steps" in known:
+            given["steps"] = length
+        missing = [
+            key
+            for key, parameter in known.items()
+            if parameter.default is parameter.empty and key not in given and key != "target"
+        ]
+        if missing:
+            what = f"{self.family} needs the sizes {', '.join(missing)}"
+            raise InputError("E105", what, where=self.name, fix="give them under [sizes]")
+        found = family(target, **given)
+        if isinstance(found, Counts):
+            return found
+        return expected(found, self.rates if rates is None else rates, steps=length)
+
+
+def architecture_names() -> list[str]:
+    """Return the names of the architectures that ship."""
+    return sorted(path.stem for path in _SHIPPED.glob("*.toml"))
+
+
+def architecture(name: str) -> Architecture:
+    """Return one that ships, by name, or the one in the file that `name` is the path of.
+
+    Raises InputError E201 for an unknown name, E101 and E202 for a bad file.
+    """
+    path = find_toml(name, _SHIPPED, architecture_names(), "architecture")
+    found = record(Architecture, load_toml(path), path, "")
+    if found.family not in KNOWN:
+        fix = f"one of {', '.join(KNOWN)}"
+        raise malformed(path, f"family {found.family!r} is unknown", fix)
+    if found.steps < 1:
+        raise malformed(path, f"steps is {found.steps}", "give at least 1")
+    return found

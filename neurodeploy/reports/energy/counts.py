@@ -1,0 +1,108 @@
+"""What is priced: operations, accesses and packets of some inferences. No joules here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from neurodeploy.program.ir import Population, Program
+from neurodeploy.program.routes import PacketCount, packet_counts
+from neurodeploy.program.run import EdgeCount, NodeCount, Run
+from neurodeploy.targets import Target
+from neurodeploy.targets.schema import Numbers
+
+ARITHMETIC = ("mul", "add", "cmp", "div", "sqrt")  #: what of an update is priced
+OTHERS = ("read", "select", "write")  #: what is counted and costs nothing of its own
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """What `samples` inferences of `steps` steps did, all together, and on what.
+
+    Of a run, or expected from an architecture and firing rates (then numbers need not be whole).
+    """
+
+    target: Target
+    numbers: Numbers
+    steps: int
+    samples: int
+    inputs: str  #: the node that the input is
+    input_kind: str  #: "spikes", "tokens" or "values"
+    reverse: frozenset[str]  #: nodes that run backwards in time
+    cores: int  #: in use
+    edges: tuple[EdgeCount, ...]
+    nodes: tuple[NodeCount, ...]
+    readout_macs: float
+    packets: tuple[PacketCount, ...] | None = None  #: None: not counted
+    seconds: float | None = None  #: that one inference takes, if it is known
+
+    @property
+    def each(self) -> int:
+        """What to divide by for one inference."""
+        return max(self.samples, 1)
+
+    @property
+    def weight_bits(self) -> int:
+        """The bits of all weights."""
+        return sum(edge.synapses * edge.weight_bits for edge in self.edges if edge.weight_bits > 1)
+
+    def into(self, node: str) -> tuple[EdgeCount, ...]:
+        """Return the edges into a node."""
+        return tuple(edge for edge in self.edges if edge.target == node)
+
+
+def residual_adds(node: NodeCount, heard: Sequence[EdgeCount]) -> int:
+    """Return the additions per channel of a stream that are not those of synapses."""
+    if node.spec != "stream":
+        return 0
+    taps = sum(edge.weight_bits == 1 for edge in heard)
+    return taps if taps < len(heard) else max(taps - 1, 0)
+
+
+def of_program(program: Program, **counted: Any) -> Counts:
+    """Return counts on a program's target; `counted` are the other fields of `Counts`."""
+    source = program.source
+    kind = "tokens" if source.tokens else "spikes" if source.spiking else "values"
+    backwards = (n.name for n in program if isinstance(n, Population) and n.reverse)
+    return Counts(
+        target=program.target,
+        numbers=program.numbers,
+        inputs=source.name,
+        input_kind=kind,
+        reverse=frozenset(backwards),
+        cores=len({part.core for part in program.placement}),
+        **counted,
+    )
+
+
+def of_run(run: Run) -> Counts:
+    """Return what a run did; its packets, if it counted what neurons sent."""
+    return of_program(
+        run.program,
+        steps=run.steps,
+        samples=run.samples,
+        edges=run.edges,
+        nodes=run.nodes,
+        readout_macs=run.readout_macs,
+        packets=packet_counts(run.program, run.sent) if run.sent else None,
+        seconds=run.cycles.latency_s if run.cycles else None,
+    )
+
+
+def operations(run: Run | Counts) -> dict[str, Any]:
+    """Return the operations of one inference, and those of the same network without spikes."""
+    each = max(run.samples, 1)
+    neurons = {
+        op: sum(node.updates * node.per_update.get(op, 0) for node in run.nodes) / each
+        for op in (*ARITHMETIC, *OTHERS)
+    }
+    return {
+        "synaptic_adds": sum(e.operations for e in run.edges if e.kind == "add") / each,
+        "synaptic_macs": sum(e.operations for e in run.edges if e.kind == "mac") / each,
+        "dense_macs": sum(e.dense for e in run.edges if e.weight_bits > 1) / each,
+        "readout_macs": run.readout_macs / each,
+        "neuron_updates": sum(n.updates for n in run.nodes if n.spec != "stream") / each,
+        "neuron_operations": neurons,
+        "spikes": sum(node.spikes for node in run.nodes) / each,
+    }
