@@ -77,8 +77,9 @@ class Candidates:
             if isinstance(node.op, Population):
                 own = [k for k, kind in node.op.model.kinds.items() if kind is Kind.UNIT]
                 sizes[node.name] = sum(np.size(node.op.coefs[key]) for key in own)
-                if node.op.recurrent is not None:
-                    sizes[recurrent_name(node.name)] = node.op.recurrent.size
+            again = getattr(node.op, "recurrent", None)
+            if again is not None:
+                sizes[recurrent_name(node.name)] = again.size
         kinds = (("weights", self.weights), ("coefficients", self.coefficients))
         return tuple(
             Knob(name=name, what=what, count=sizes[name]) for what, own in kinds for name in own

@@ -1,7 +1,7 @@
 """From trained torch modules to graphs.
 
 `trace` follows `forward` with torch.fx. It knows the modules of `neurodeploy.nn`, torch.nn.Linear,
-LayerNorm, GELU, ReLU, GLU, Dropout and Identity as nodes, looks into every other module, and
+LayerNorm, GELU, ReLU, GLU, LSTM, Dropout and Identity as nodes, looks into every other module, and
 understands sums, products, concatenation of channels, and mean, sum and last over time.
 Everything it does not know is reported at once, each with its path.
 """
@@ -18,22 +18,18 @@ from torch import fx
 
 from neurodeploy import nn
 from neurodeploy.errors import InputError, NeurodeployError, together
-from neurodeploy.frontends import torch_maps, torch_vectors
+from neurodeploy.frontends import torch_lstm, torch_maps, torch_vectors
 from neurodeploy.frontends.torch_layout import Layout, Layouts, after, flat, shown
-from neurodeploy.frontends.torch_modules import module_op, rounded
+from neurodeploy.frontends.torch_modules import module_op
+from neurodeploy.frontends.torch_operations import operation
 from neurodeploy.graph import rules
 from neurodeploy.graph.ir import (
-    Add,
-    Affine,
-    Concat,
     Graph,
     Input,
     Neurons,
     Node,
     Op,
-    Product,
     Reduce,
-    vector,
 )
 from neurodeploy.graph.record import from_record, to_record
 from neurodeploy.nn.checkpoint import load_with_example, read_content, write_content
@@ -41,13 +37,11 @@ from neurodeploy.nn.neurons import Neuron
 
 _LEAVES = (
     *(nn.BatchNorm, nn.Embedding, nn.Readout, nn.Scale, nn.Threshold, Neuron),
-    *(torch.nn.Linear, torch.nn.Dropout),
+    *(torch.nn.Linear, torch.nn.Dropout, torch.nn.LSTM),
     *torch_maps.LEAVES,
     *torch_vectors.LEAVES,
 )
 _REFUSED = "refused"
-_SUMS = (operator.add, operator.iadd, torch.add)
-_PRODUCTS = (operator.mul, operator.imul, torch.mul)
 
 
 def trace(module: torch.nn.Module, example: Any = None) -> Graph:
@@ -85,6 +79,7 @@ class _Tracer:
         self.widths: dict[str, int] = {}
         self.taken: set[str] = set()
         self.layouts = Layouts()
+        self.parts: dict[fx.Node, Any] = {}  #: what stands for a tuple, or for a part of one
 
     def graph(self) -> Graph:
         is_neuron = isinstance(self.module, _LEAVES)
@@ -193,6 +188,9 @@ class _Tracer:
             self.names[item] = torch_vectors.gsu(module, path, self.names[source], self._add)
             self.layouts.of[item] = flat(width)
             return
+        if isinstance(module, torch.nn.LSTM):
+            self._lstm(item, module, path, self.names[source])
+            return
         op = module_op(module, width, self.kind)
         op = op or torch_vectors.module_op(module, width, self.kind)
         op = op or self._maps(item, module)
@@ -215,6 +213,48 @@ class _Tracer:
             self._stand_in(item)
             return None
 
+    def _lstm(self, item: fx.Node, module: torch.nn.LSTM, path: str, source: str) -> None:
+        """Add an LSTM: one of ours returns its outputs, torch's (outputs, (h_n, c_n))."""
+        wrong = torch_lstm.unsupported(module)
+        if len(item.args) > 1 or item.kwargs:
+            wrong = "an LSTM that is given a state", "let it start at rest"
+        if wrong is not None:
+            self._refuse(_shown(item, module), *wrong)
+            self._stand_in(item)
+            return
+        outputs, finals = torch_lstm.layers(module, path, source, self._add)
+        self._name(item, outputs)
+        if not isinstance(module, nn.LSTM):
+            self.parts[item] = outputs, (finals, "the cells of an LSTM")
+
+    def _part(self, item: fx.Node, whole: Any, index: Any) -> None:
+        """Name a part of what an LSTM returns: outputs, or the last of them for a layer."""
+        if not item.users:  # unpacked, but not used
+            return
+        try:
+            part = whole[index]
+        except (TypeError, IndexError):
+            part = f"{index!r} of an LSTM"
+        if isinstance(part, tuple):
+            self.parts[item] = part
+        elif isinstance(part, str) and part in self.taken:
+            self._name(item, part)
+        elif isinstance(part, torch_lstm.Final) and not part.reverse:
+            width = self.widths[part.name]
+            op = Reduce("last", np.zeros(width))
+            self.names[item] = self._add(f"{part.name}.last", op, [part.name])
+            self.layouts.of[item] = after(op, [flat(width)], width) or flat(width)
+        else:
+            backwards = isinstance(part, torch_lstm.Final)
+            what = "the last output of a layer that runs backwards" if backwards else part
+            self._refuse(f"{_place(item)}{item.name}", what, "use the outputs of all steps")
+            self._stand_in(item)
+
+    def _name(self, item: fx.Node, name: str) -> None:
+        """Let `item` be the sequence of node `name`."""
+        self.names[item] = name
+        self.layouts.of[item] = flat(self.widths[name])
+
     def _misplaced(self, module: torch.nn.Module, source: str) -> tuple[str, str] | None:
         """Return what is wrong with a layer where it stands, and the fix; None if nothing is."""
         op = next((node.op for node in self.nodes if node.name == source), None)
@@ -230,6 +270,9 @@ class _Tracer:
         return None
 
     def _operation(self, item: fx.Node) -> None:
+        if item.target is operator.getitem and item.args[0] in self.parts:
+            self._part(item, self.parts[item.args[0]], item.args[1])  # type: ignore[index]
+            return
         place = _place(item)
         source = item.all_input_nodes[0] if item.all_input_nodes else None
         layout = self.layouts.of.get(source) if source is not None else None
@@ -242,7 +285,7 @@ class _Tracer:
             return
         if item in self.names:
             return
-        found = _operation(item, self.layouts, self.widths, self.names, self.kind)
+        found = operation(item, self.layouts, self.widths, self.names, self.kind)
         if found is None:
             self._refuse(f"{place}{_shown(item)}", f"an operation that is not known: {item.op}")
             self._stand_in(item)
@@ -305,65 +348,10 @@ def _is_identity(module: torch.nn.Module) -> bool:
 
 
 def _input_width(module: torch.nn.Module) -> int | None:
-    for name in ("width", "in_features"):
+    for name in ("input_size", "width", "in_features"):
         if isinstance(value := getattr(module, name, None), int):
             return value
     return None
-
-
-Found = tuple[Op | None, list[fx.Node]] | None
-
-
-def _operation(
-    item: fx.Node,
-    layouts: Layouts,
-    widths: dict[str, int],
-    names: dict[fx.Node, str],
-    kind: torch.dtype,
-) -> Found:
-    """Return the operation of an fx node and what it reads, or None if it is not known."""
-    args, target = item.args, item.target
-    if target in _SUMS and not item.kwargs and all(isinstance(a, fx.Node) for a in args):
-        return Add(), list(args)  # type: ignore[arg-type]
-    if target in _PRODUCTS and not item.kwargs:
-        return _product(args, widths, names, kind)
-    if (vector_op := torch_vectors.function_op(item)) is not None:
-        return vector_op, [args[0]]  # type: ignore[list-item]
-    if target in (torch.cat, torch.concat, torch.concatenate):
-        parts = list(args[0])  # type: ignore[arg-type]
-        dim = item.kwargs.get("dim", args[1] if len(args) > 1 else 0)
-        return (Concat(), parts) if layouts.of_channels(dim, parts) else None
-    if target is operator.getitem and args[1] == -1:
-        return _reduction("last", args[0], widths, names)
-    name = target if isinstance(target, str) else getattr(target, "__name__", "")
-    if name in ("mean", "sum") and (item.op == "call_method" or target in (torch.mean, torch.sum)):
-        dim = item.kwargs.get("dim", args[1] if len(args) > 1 else None)
-        extra = {key for key, value in item.kwargs.items() if key != "dim" and value}
-        return (
-            _reduction(name, args[0], widths, names)
-            if dim in (0, (0,), [0]) and not extra
-            else None
-        )
-    if name in ("contiguous", "clone", "detach", "float", "double") and len(args) == 1:
-        return None, [args[0]]  # type: ignore[list-item]
-    return None
-
-
-def _product(
-    args: Any, widths: dict[str, int], names: dict[fx.Node, str], kind: torch.dtype
-) -> Found:
-    numbers = [a for a in args if isinstance(a, int | float)]
-    nodes = [a for a in args if isinstance(a, fx.Node)]
-    if len(nodes) == 2:
-        return Product(), nodes
-    if len(numbers) != 1 or len(nodes) != 1:
-        return None
-    width = widths[names[nodes[0]]]
-    return Affine(vector(rounded(numbers[0], kind), width), np.zeros(width)), nodes
-
-
-def _reduction(kind: str, source: Any, widths: dict[str, int], names: dict[fx.Node, str]) -> Found:
-    return Reduce(kind, np.zeros(widths[names[source]])), [source]
 
 
 def save(module: torch.nn.Module | Graph, path: Path, example: Any = None) -> None:

@@ -23,6 +23,7 @@ from neurodeploy.graph.ir import (
     Graph,
     Input,
     Linear,
+    Lstm,
     Neurons,
     Node,
     Population,
@@ -32,7 +33,7 @@ from neurodeploy.graph.ir import (
 )
 from neurodeploy.graph.maps import Conv, Pool
 from neurodeploy.graph.surrogate import predicted
-from neurodeploy.graph.vectors import values_of
+from neurodeploy.graph.vectors import lstm, values_of
 from neurodeploy.kernels import packed, real_kernel, share
 from neurodeploy.neurons.spec import over_batch
 from neurodeploy.tokens import one_hot
@@ -127,6 +128,9 @@ def _evaluate(
         return np.where(membrane >= 1.0, op.amplitude, 0.0), membrane, None
     if isinstance(op, Neurons | Population):
         return _neurons(op, inputs[0], probe=probe, compiled=compiled)
+    if isinstance(op, Lstm):
+        out, cells = lstm(op, inputs[0])
+        return out, None, np.abs(cells).max(axis=(0, 1), initial=0.0)
     if isinstance(op, VectorOp):
         return values_of(op, inputs), None, None
     return _STATELESS[type(op)](op, inputs), None, None

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -216,7 +216,12 @@ class Concat(Op):
 
 @dataclass(frozen=True, eq=False)
 class VectorOp(Op):
-    """A nonlinear map of one step's values, without memory; `graph/vectors.py` has their values."""
+    """A nonlinear map of one step's values; `graph/vectors.py` has their values.
+
+    Only an `Lstm` has a memory. Its operands are its inputs, or `parts` of the channels of one.
+    """
+
+    parts: ClassVar[int] = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,9 +259,33 @@ class Rescale(VectorOp):
 class Glu(VectorOp):
     """The first half of the channels times the sigmoid of the second half."""
 
+    parts: ClassVar[int] = 2
+
     def width_of(self, inputs: Sequence[int]) -> int:
         """Return half of the channels."""
         return inputs[0] // 2
+
+
+@dataclass(frozen=True, eq=False)
+class Lstm(VectorOp):
+    """Long short-term memory: the cell and its gates, behind the Linear that drives them.
+
+    The channels it reads drive, in quarters, the gates i, f, g, o; `recurrent` [4 width, width]
+    adds what they hear of the output of the step before (zero at first, as is the cell c):
+
+        c = sigmoid(f) c + sigmoid(i) tanh(g)        y = sigmoid(o) tanh(c)
+
+    (Gers et al. 2000, the order of gates as in torch). `reverse`: from the last step to the first.
+    """
+
+    parts: ClassVar[int] = 4
+
+    recurrent: Array
+    reverse: bool = False
+
+    def width_of(self, inputs: Sequence[int]) -> int:
+        """Return a quarter of the channels."""
+        return inputs[0] // 4
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,6 +29,7 @@ from neurodeploy.graph.ir import (
     Input,
     LayerNorm,
     Linear,
+    Lstm,
     Neurons,
     Node,
     Op,
@@ -50,7 +51,7 @@ OPS: dict[str, type[Op]] = {
     op.__name__: op
     for op in (
         *(Input, Linear, Affine, BatchNorm, Neurons, Surrogate, Population, Add, Concat, Reduce),
-        *(LayerNorm, Gelu, Relu, Rescale, Glu, Product, Ternary, Conv, Pool),
+        *(LayerNorm, Gelu, Relu, Rescale, Glu, Lstm, Product, Ternary, Conv, Pool),
     )
 }
 

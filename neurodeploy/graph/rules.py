@@ -16,7 +16,6 @@ from neurodeploy.graph.ir import (
     Affine,
     BatchNorm,
     Concat,
-    Glu,
     Graph,
     Input,
     LayerNorm,
@@ -29,6 +28,7 @@ from neurodeploy.graph.ir import (
     Reduce,
     Surrogate,
     Ternary,
+    VectorOp,
 )
 from neurodeploy.graph.maps import Conv, Maps, Pool
 from neurodeploy.neurons import SPECS
@@ -134,12 +134,13 @@ def _shape(op: Op, key: str, value: Any, widths: list[int]) -> tuple[int, ...]:
     if isinstance(op, Neurons | Population) and key in op.model.modal:
         values = op.params if isinstance(op, Neurons) else op.coefs
         return max(op.model.modes(values), 1), widths[0]
-    return (widths[0], widths[0]) if key == "recurrent" else (widths[0],)
+    return (widths[0], op.width_of(widths)) if key == "recurrent" else (widths[0],)
 
 
 def _vector(op: Op, widths: list[int], where: str) -> Iterator[NeurodeployError]:
-    if isinstance(op, Glu) and widths[0] % 2:
-        yield InputError("E107", f"a GLU halves its channels; it reads {widths[0]}", where=where)
+    if isinstance(op, VectorOp) and widths[0] % op.parts:
+        what = f"{type(op).__name__} reads {op.parts} groups of channels; there are {widths[0]}"
+        yield InputError("E107", what, where=where)
     if isinstance(op, Ternary) and op.level < 0:
         yield InputError("E105", f"the ternary level is {op.level}; it must be >= 0", where=where)
     if isinstance(op, LayerNorm) and op.eps <= 0:

@@ -1,10 +1,12 @@
-"""What the nonlinear operations without memory mean, in float64, and what bounds their values.
+"""What the nonlinear operations mean, in float64, and what bounds their values.
 
 LayerNorm   gamma (x - mean) / sqrt(var + eps) + beta, over the channels of one step
             (Ba et al. 2016, arXiv 1607.06450); the variance divides by the number of channels
 Gelu        x Phi(x), or 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
             (Hendrycks and Gimpel 2016, arXiv 1606.08415)
 Glu         a sigmoid(b) of the two halves a, b (Dauphin et al. 2016, arXiv 1612.08083)
+Lstm        c = sigmoid(f) c + sigmoid(i) tanh(g), y = sigmoid(o) tanh(c), step after step
+            (Gers, Schmidhuber and Cummins 2000, without peepholes)
 Ternary     Eq. 18 of Stan and Rhodes 2024 (arXiv 2401.00955), its cases in their order: where
             all channels are 0, so is the threshold, and the first case makes them all 1
 """
@@ -22,6 +24,7 @@ from neurodeploy.graph.ir import (
     Gelu,
     Glu,
     LayerNorm,
+    Lstm,
     Product,
     Relu,
     Rescale,
@@ -69,6 +72,28 @@ def _glu(op: Glu, x: Array) -> Array:  # noqa: ARG001
     return np.asarray(value * sigmoid(gate))
 
 
+def lstm(op: Lstm, x: Array) -> tuple[Array, Array]:
+    """Return the outputs of an LSTM driven by x [T, B, 4 width], and its cells [T, B, width]."""
+    width = op.recurrent.shape[1]
+    out = np.empty((*x.shape[:-1], width))
+    cells, steps = np.empty_like(out), range(len(x))
+    y = c = np.zeros(out.shape[1:])
+    for t in reversed(steps) if op.reverse else steps:
+        i, f, g, o = np.split(x[t] + y @ op.recurrent.T, 4, axis=-1)
+        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        y = sigmoid(o) * np.tanh(c)
+        out[t], cells[t] = y, c
+    return out, cells
+
+
+def cell_bound(op: Lstm, high: Array, steps: int) -> Array:
+    """Return a bound [width] of |c| within `steps` steps of drives up to `high` [4 width]."""
+    top = high + np.abs(op.recurrent).sum(axis=1)
+    _, keeps, _, _ = np.split(sigmoid(top), 4)
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.minimum(1 / (1 - keeps), steps))
+
+
 def _ternary(op: Ternary, x: Array) -> Array:
     top = np.abs(x).max(axis=-1, keepdims=True)
     level = op.level * top if op.per_step else np.full_like(top, op.level)
@@ -81,6 +106,7 @@ _VALUES: dict[type, Callable[..., Array]] = {
     Relu: lambda op, x: np.maximum(x, 0),
     Rescale: lambda op, x: x,
     Glu: _glu,
+    Lstm: lambda op, x: lstm(op, x)[0],
     Product: lambda op, a, b: a * b,
     Ternary: _ternary,
 }
@@ -94,6 +120,9 @@ def bounds_of(op: VectorOp, lows: Sequence[Array], highs: Sequence[Array]) -> tu
         return op.beta - reach, op.beta + reach
     if isinstance(op, Ternary):
         return -np.ones_like(low), np.ones_like(high)
+    if isinstance(op, Lstm):
+        one = np.ones(len(low) // 4)
+        return -one, one
     if isinstance(op, Gelu):
         return np.where(low < 0, _GELU_LEAST, 0.0), np.maximum(high, 0)
     if isinstance(op, Rescale):

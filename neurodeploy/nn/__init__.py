@@ -6,6 +6,7 @@ from neurodeploy.nn.checkpoint import load, save
 from neurodeploy.nn.compartments import TCLIF, TwoCompartment
 from neurodeploy.nn.gsu import GSUBlock, GSUNetwork
 from neurodeploy.nn.layers import BatchNorm, Embedding, Readout, Scale
+from neurodeploy.nn.lstm import LSTM
 from neurodeploy.nn.maps import Conv, Pool
 from neurodeploy.nn.networks import SpikingLayer, SpikingMLP
 from neurodeploy.nn.neurons import LI, LIF, PRF, SpatialNeuron
@@ -23,6 +24,7 @@ __all__ = [
     "GSU",
     "LI",
     "LIF",
+    "LSTM",
     "PRF",
     "S4D",
     "SDN",

@@ -29,6 +29,7 @@ from neurodeploy.graph.ir import (
     Graph,
     Input,
     Linear,
+    Lstm,
     Node,
     Op,
     Population,
@@ -36,7 +37,7 @@ from neurodeploy.graph.ir import (
     Reduce,
     VectorOp,
 )
-from neurodeploy.graph.vectors import bounds_of
+from neurodeploy.graph.vectors import bounds_of, cell_bound
 from neurodeploy.neurons import Kind
 from neurodeploy.passes.base import GraphPass
 
@@ -109,7 +110,8 @@ def _bound(node: Node, inputs: list[Range], steps: int) -> Range:
         times = steps if op.kind == "sum" else 1
         return Range(low * times, high * times, top)
     low, high = _stateless(op, inputs)
-    return Range(low, high, np.zeros_like(low))
+    held = cell_bound(op, inputs[0].high, steps) if isinstance(op, Lstm) else np.zeros_like(low)
+    return Range(low, high, held)
 
 
 def _stateless(op: Op, inputs: list[Range]) -> tuple[Array, Array]:

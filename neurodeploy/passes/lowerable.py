@@ -24,10 +24,10 @@ from neurodeploy.graph.ir import (
     Array,
     BatchNorm,
     Concat,
-    Glu,
     Graph,
     Input,
     Linear,
+    Lstm,
     Neurons,
     Node,
     Population,
@@ -59,7 +59,7 @@ class Lowerable(GraphPass):
             op, inputs = node.op, node.inputs
             if isinstance(op, Affine) and node.name not in after and not _is_kept(graph, node):
                 op = Linear(np.diag(op.gain), op.bias)
-            if isinstance(op, Add | Population | Reduce | Glu):
+            if isinstance(op, Add | Population | Reduce | VectorOp):
                 inputs = tuple(_weighted(graph, node, name, nodes) for name in inputs)
             inputs = tuple(_one_unit(graph, name, nodes) for name in inputs)
             nodes.append(replace(node, op=op, inputs=inputs))
@@ -75,7 +75,7 @@ def _is_kept(graph: Graph, node: Node) -> bool:
     op, source = node.op, graph[node.inputs[0]].op
     assert isinstance(op, Affine)
     readers = graph.readers(node.name)
-    if readers and all(isinstance(r.op, VectorOp) and not isinstance(r.op, Glu) for r in readers):
+    if readers and all(isinstance(r.op, VectorOp) and r.op.parts == 1 for r in readers):
         return True
     plain = np.all(np.isin(op.gain, (-1, 0, 1))) and np.all(op.bias == 0)
     return bool(plain) and isinstance(source, Add | Linear)
@@ -127,16 +127,17 @@ def graded_source(graph: Graph, name: str) -> str | None:
 def _weighted(graph: Graph, reader: Node, name: str, nodes: list[Node]) -> str:
     """Put a diagonal Linear behind spikes that enter a sum or a neuron without weights.
 
-    And in front of a GLU that does not read a Linear of its own.
+    And behind an LSTM that enters a sum, since what it hears of itself has one unit, and in front
+    of operations on parts of their channels that do not read a Linear of their own.
     """
     op = graph[name].op
     bare = isinstance(op, Population) and isinstance(reader.op, Add | Population)
-    bare = bare or (isinstance(op, Input) and isinstance(reader.op, Add))
+    bare = bare or (isinstance(op, Input | Lstm) and isinstance(reader.op, Add))
     if isinstance(op, Population) and not op.model.spiking and isinstance(reader.op, Population):
         return name
     if joint(graph, reader):
         return name
-    if isinstance(reader.op, Glu):
+    if isinstance(reader.op, VectorOp) and reader.op.parts > 1:
         bare = not isinstance(op, Linear | Affine) or len(graph.readers(name)) > 1
     if not bare:
         return name

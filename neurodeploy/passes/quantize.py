@@ -128,7 +128,7 @@ class _Lowering:
                 readout = self._reduce(node.name, node.op, node.inputs[0])
                 break
             elif isinstance(node.op, VectorOp):
-                parts = (self._dense, self._margin(), self.numbers.message_bits)
+                parts = (self._dense, self._recurrent, self._margin(), self.numbers)
                 self.nodes.append(VectorLowering(self.graph, self.units, *parts).node(node.name))
             elif joint(self.graph, node):
                 self._populations(list(node.inputs))
@@ -281,13 +281,11 @@ class _Lowering:
         edges = self._edges(source, unit)
         if not self.units.private(source):
             edges = tuple(_signed(edge, op.sign) for edge in edges)
-        again = self._recurrent(name, op, unit)
         if not op.model.spiking:
             self.units.graded[name] = lsb * scale * op.amplitude
         self.notes[name] = {"shift_min": int(shift.min()), "shift_max": int(shift.max())}
         self.notes[name] |= rounded.notes
-        for edge in again:
-            self._note_recurrent(name, op, edge.weight, unit * 2.0**edge.exponent)
+        again = self._recurrent(name, unit)
         self.nodes.append(
             ir.Population(
                 name=name,
@@ -305,30 +303,31 @@ class _Lowering:
             )
         )
 
-    def _recurrent(self, name: str, op: Population, unit: Array) -> tuple[ir.Dense, ...]:
-        """Return the edge from neurons to themselves, in the unit of their current."""
-        if op.recurrent is None:
+    def _recurrent(self, name: str, unit: Array) -> tuple[ir.Dense, ...]:
+        """Return the edge from a node to itself, if there is one, in the unit of its currents."""
+        exact = self.units.recurrent_weights(name)
+        if exact is None:
             return ()
         own = recurrent_name(name)
         most = self.units.weight_max(own)
-        weight = np.clip(self.units.recurrent(name, op.recurrent, unit), -most, most)
+        weight = np.clip(self.units.recurrent(name, unit), -most, most)
         edge = ir.Dense(
             source=name,
             weight=weight.astype(np.int64),
             weight_bits=self.units.bits[own],
             exponent=self.units.exponents[own],
         )
+        self._note_recurrent(name, exact, edge.weight, unit * 2.0**edge.exponent)
         return (edge,)
 
-    def _note_recurrent(self, name: str, op: Population, weight: ir.Ints, unit: Array) -> None:
+    def _note_recurrent(self, name: str, exact: Array, weight: ir.Ints, unit: Array) -> None:
         """Say what rounding and clipping did to the recurrent weights."""
-        assert op.recurrent is not None
-        size = np.abs(np.rint(op.recurrent / unit[:, None]))
+        size = np.abs(np.rint(exact / unit[:, None]))
         clipped = size > self.units.weight_max(recurrent_name(name))
-        self.notes[name] |= {
-            "recurrent_weight_error_rms": _error_rms(weight, unit, op.recurrent),
-            "recurrent_weights_clipped": int(np.count_nonzero(clipped)),
-        }
+        self.notes.setdefault(name, {}).update(
+            recurrent_weight_error_rms=_error_rms(weight, unit, exact),
+            recurrent_weights_clipped=int(np.count_nonzero(clipped)),
+        )
 
     def _reduce(self, name: str, op: Reduce, source: str) -> ir.Readout:
         weight, offset = head(self.graph)

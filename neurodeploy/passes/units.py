@@ -28,6 +28,7 @@ from neurodeploy.graph.ir import (
     Graph,
     Input,
     Linear,
+    Lstm,
     Population,
     Range,
     Reduce,
@@ -123,7 +124,8 @@ class Units:
             return -1, 1, 1.0
         seen = self.seen(name)
         top = float(max(np.abs(seen.low).max(), np.abs(seen.high).max()))
-        weighted = any(isinstance(reader.op, Linear) for reader in self.graph.readers(name))
+        heard = isinstance(self.graph[name].op, Lstm)  # by itself, through weights
+        weighted = heard or any(isinstance(r.op, Linear) for r in self.graph.readers(name))
         bits, top = (self.value_bits, top) if weighted else (WIDE_BITS, 2 * top)
         signed = bool(seen.low.min() < 0)
         high = 2 ** (bits - 1) - 1 if signed else 2**bits - 1
@@ -159,27 +161,35 @@ class Units:
         """
         (reader,) = self.graph.readers(name)
         weights = np.abs(self.weights(name))
-        if isinstance(reader.op, VectorOp) and _one_size(weights):
+        again = self.recurrent_weights(reader.name)
+        if isinstance(reader.op, VectorOp) and again is None and _one_size(weights):
             return np.full(len(weights), weights.max())
         tops = {name: self._finest(name)}
-        if isinstance(reader.op, Population) and reader.op.recurrent is not None:
+        if again is not None:
             own = recurrent_name(reader.name)
-            top = np.abs(reader.op.recurrent).max(axis=1, initial=0.0)
-            tops[own] = top / self.weight_max(own)
+            tops[own] = np.abs(again).max(axis=1, initial=0.0) / self.weight_max(own)
         return self._shared(tops)
+
+    def recurrent_weights(self, name: str) -> Array | None:
+        """Return the recurrent weights of node `name` in front of the integers it sends, if any."""
+        op = self.graph[name].op
+        if isinstance(op, Lstm):
+            return op.recurrent * self.of(name)
+        return op.recurrent if isinstance(op, Population) else None
 
     def _finest(self, name: str) -> Array:
         """Return the least unit of each row of a Linear in which its weights have their bits."""
         top = np.abs(self.weights(name)).max(axis=1, initial=0.0)
         return np.asarray(top / self.weight_max(name))
 
-    def recurrent(self, name: str, weight: Array, unit: Array) -> Array:
-        """Return the integer recurrent weights of neurons whose current is worth `unit`.
+    def recurrent(self, name: str, unit: Array) -> Array:
+        """Return the integer recurrent weights of a node whose currents are worth `unit`.
 
         Before clipping to the weight register. Where the unit is that of a stream, the exponent is
         the least that avoids clipping, if one does.
         """
-        own = recurrent_name(name)
+        own, weight = recurrent_name(name), self.recurrent_weights(name)
+        assert weight is not None
         if own not in self.exponents:
             most = float((np.abs(weight).max(axis=1, initial=0.0) / unit).max())
             steps = np.ceil(np.log2(max(most / self.weight_max(own), 1.0)))

@@ -1,8 +1,8 @@
 """Lower one vector operation: the edges of its operands, and the constants of `vectors.py`.
 
 An operand is a Linear of its own (whose rows have a unit each, and whose bias is added), or a node
-as it is. An Affine in between costs nothing: the operand is scaled anyway. A GLU reads one Linear,
-whose upper and lower rows become its two operands.
+as it is. An Affine in between costs nothing: the operand is scaled anyway. A GLU or an LSTM reads
+one Linear, whose rows become its operands in groups; so do an LSTM's recurrent weights.
 """
 
 from __future__ import annotations
@@ -14,32 +14,45 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.graph.ir import Affine, Array, Glu, Graph, Linear, VectorOp
+from neurodeploy.graph.ir import Affine, Array, Graph, Linear, Lstm, VectorOp
 from neurodeploy.passes.units import Units
-from neurodeploy.passes.vectors import Operand, build, scaling
+from neurodeploy.passes.vectors import Operand, Register, build, scaling
 from neurodeploy.program import ir
+from neurodeploy.targets.schema import Numbers
 
 
 @dataclass(frozen=True, eq=False)
 class VectorLowering:
-    """What lowering needs: dense(name, unit) gives the edges of a Linear in a unit per row."""
+    """What lowering needs.
+
+    dense(name, unit) gives the edges of a Linear in a unit per row, again(name, unit) likewise
+    those from a node to itself.
+    """
 
     graph: Graph
     units: Units
     dense: Callable[[str, Array], tuple[ir.Edge, ...]]
+    again: Callable[[str, Array], tuple[ir.Edge, ...]]
     margin: float  #: a format holds this many times what calibration saw
-    message_bits: int
+    numbers: Numbers
 
     def node(self, name: str) -> ir.Vector:
         """Return the program's node for the vector operation `name`."""
         op = self.graph[name].op
         assert isinstance(op, VectorOp)
-        halves = 2 if isinstance(op, Glu) else 1
         found = [self._operand(source) for source in self.graph[name].inputs]
-        operands = [half for _, operand in found for half in _split(operand, halves)]
-        edges = [part for ends, _ in found for part in _halved(ends, halves)]
+        operands = [part for _, operand in found for part in _split(operand, op.parts)]
+        whole = np.concatenate([operand.unit for _, operand in found])
+        ends = [(i, own) for i, (own, _) in enumerate(found)] + [(0, self.again(name, whole))]
+        edges = [
+            (k, edge)
+            for first, own in ends
+            for k, group in enumerate(_grouped(own, op.parts), first)
+            for edge in group
+        ]
         unit = self.units.of(name)
-        made = build(op, tuple(operands), unit)
+        held = self.margin * float(self.units.seen(name).peak.max())
+        made = build(op, tuple(operands), unit, Register(self.numbers.state_bits, held))
         out_gain, out_shift = scaling(made.unit / unit)
         formats: dict[str, Any] = {
             key: np.array([getattr(form, key) for form in made.formats], np.int64)
@@ -49,8 +62,8 @@ class VectorLowering:
         return ir.Vector(
             name=name,
             width=len(unit),
-            edges=tuple(edge for ends in edges for edge in ends),
-            operands=tuple(k for k, ends in enumerate(edges) for _ in ends),
+            edges=tuple(edge for _, edge in edges),
+            operands=tuple(k for k, _ in edges),
             kind=made.kind,
             **formats,
             params=made.params,
@@ -59,6 +72,7 @@ class VectorLowering:
             low=low,
             high=high,
             unit=unit,
+            reverse=isinstance(op, Lstm) and op.reverse,
         )
 
     def _operand(self, name: str) -> tuple[tuple[ir.Edge, ...], Operand]:
@@ -85,7 +99,7 @@ class VectorLowering:
             return self.units.sent(name)[:2]
         seen = self.units.seen(name)
         top = self.margin * np.maximum(np.abs(seen.low), np.abs(seen.high)) / unit
-        high = min(math.ceil(float(top.max())), 2 ** (self.message_bits - 1) - 1)
+        high = min(math.ceil(float(top.max())), 2 ** (self.numbers.message_bits - 1) - 1)
         return -high, high
 
 
@@ -96,7 +110,7 @@ def _split(operand: Operand, parts: int) -> list[Operand]:
     return [Operand(unit, bias, operand.reach) for unit, bias in pairs]
 
 
-def _halved(edges: tuple[ir.Edge, ...], parts: int) -> list[tuple[ir.Edge, ...]]:
+def _grouped(edges: tuple[ir.Edge, ...], parts: int) -> list[tuple[ir.Edge, ...]]:
     """Return the edges into each part of the channels."""
     if parts == 1:
         return [edges]

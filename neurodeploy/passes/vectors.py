@@ -20,6 +20,7 @@ from neurodeploy.graph.ir import (
     Gelu,
     Glu,
     LayerNorm,
+    Lstm,
     Product,
     Relu,
     Rescale,
@@ -27,6 +28,7 @@ from neurodeploy.graph.ir import (
     VectorOp,
 )
 from neurodeploy.graph.vectors import gelu, sigmoid
+from neurodeploy.program.vector import lstm
 from neurodeploy.program.vector.glu import FRACTION
 
 Ints = Any
@@ -34,7 +36,7 @@ _GAIN_BITS = 15
 _WIDE = 2**31 - 1  # an operand that is as wide as the current it comes from
 _NARROW = 2**15 - 1  # an operand that enters products
 _ENTRIES = 512  # at most so many intervals in a table
-_GELU_END, _SIGMOID_END = 6.0, 12.0
+_GELU_END, _SIGMOID_END, _TANH_END = 6.0, 12.0, 8.0
 _TINY = 1e-9  # thresholds closer to an integer than this, relatively, are that integer
 
 
@@ -78,8 +80,24 @@ class Constants:
     unit: Array
 
 
-def build(op: VectorOp, operands: tuple[Operand, ...], sent: Array) -> Constants:
-    """Return the constants of `op`; `sent` [width] is the unit of what it sends."""
+@dataclass(frozen=True)
+class Register:
+    """The bits of a register, and what it has to hold."""
+
+    bits: int
+    reach: float
+
+
+def build(
+    op: VectorOp, operands: tuple[Operand, ...], sent: Array, register: Register | None = None
+) -> Constants:
+    """Return the constants of `op`; `sent` [width] is the unit of what it sends.
+
+    register: for an operation with memory.
+    """
+    if isinstance(op, Lstm):
+        assert register is not None
+        return _lstm(operands, sent, register)
     return _BUILDERS[type(op)](op, operands, sent)
 
 
@@ -163,6 +181,31 @@ def _glu(op: Glu, operands: tuple[Operand, ...], sent: Array) -> Constants:  # n
     table[-1] = 1 << (FRACTION - 1)
     unit = form.unit * 2.0**-FRACTION
     return Constants("glu", (form, other), {"table": table, "step": step}, unit)
+
+
+def _lstm(operands: tuple[Operand, ...], sent: Array, register: Register) -> Constants:
+    gate = 2.0**-lstm.GATE
+    unit = np.full_like(sent, gate)
+    forms = tuple(_exact(operand, unit, _WIDE) for operand in operands)
+    sigmoid_step, knots = _knots(_SIGMOID_END, gate)
+    sigmoids = np.rint((sigmoid(knots) - 0.5) * 2**lstm.FRACTION).astype(np.int64)
+    sigmoids[-1] = 1 << (lstm.FRACTION - 1)
+    tanh_step, knots = _knots(_TANH_END, gate)
+    tanhs = np.rint(np.tanh(knots) * 2**lstm.FRACTION).astype(np.int64)
+    tanhs[-1] = 1 << lstm.FRACTION
+    least = lstm.GATE - tanh_step  # with fewer bits behind the point, entries would be skipped
+    most = (2 ** (register.bits - 1) - 1) / max(register.reach, 1.0)
+    fraction = max(math.floor(math.log2(most)), least)
+    params = {
+        "table_sigmoid": sigmoids,
+        "sigmoid_step": sigmoid_step,
+        "table_tanh": tanhs,
+        "tanh_step": tanh_step,
+        "cell_step": fraction - least,
+        "cell_fraction": fraction,
+        "state_bits": register.bits,
+    }
+    return Constants("lstm", forms, params, np.full_like(sent, 2.0 ** (-2 * lstm.FRACTION)))
 
 
 def _product(op: Product, operands: tuple[Operand, ...], sent: Array) -> Constants:  # noqa: ARG001

@@ -5,12 +5,13 @@ current is the int32 sum over its edges; what it does with the current:
 
     Source      nothing: its values are given, integers in [low, high]
     Stream      passes the current on, a graded value (a membrane residual stream)
-    Vector      a nonlinear map of one step's values, sent graded (`program/vector` has the kinds)
+    Vector      a nonlinear map of one step's values, sent graded (`program/vector` has the kinds;
+                some keep registers from step to step)
     Population  x = shift(current) + bias, then one `step` of its neuron model; sends spikes, or
                 its membrane where the model does not spike
 
-An edge from a population to itself is recurrent: it brings the spikes of the step before (of the
-step after, where time runs backwards; none before the first).
+An edge from a node to itself is recurrent: it brings what the node sent in the step before (in the
+step after, where time runs backwards; nothing before the first).
 
 Real numbers appear only as units, which say what an integer stands for.
 """
@@ -185,6 +186,7 @@ class Vector:
     low: int
     high: int
     unit: Reals
+    reverse: bool = False
     latency: int = 0  #: steps by which this node lags behind the input
 
     @property

@@ -117,9 +117,9 @@ def vector_units_exist(program: Program, target: Target) -> Broken:
 
 def time_runs_forwards(program: Program, target: Target) -> Broken:
     """A streaming target answers a step before it knows the next: no layer runs backwards."""
-    for node in program.populations:
-        if node.reverse and target.timing.streaming:
-            yield f'population "{node.name}" (reverse)', 1, 0
+    for node in program:
+        if isinstance(node, Population | Vector) and node.reverse and target.timing.streaming:
+            yield f'{type(node).__name__.lower()} "{node.name}" (reverse)', 1, 0
 
 
 LIMITS: dict[Limit, tuple[str, str]] = {
@@ -134,7 +134,8 @@ LIMITS: dict[Limit, tuple[str, str]] = {
     vector_units_exist: (
         "E303",
         "compile for a target with such units, such as asic45; or train with BatchNorm in place"
-        " of LayerNorm, and spiking neurons in place of GELU, ReLU, GLU, products, ternary values",
+        " of LayerNorm, spiking neurons in place of GELU, ReLU, GLU, products, ternary values, and"
+        " recurrent spiking neurons (LIF, ALIF, TCLIF with recurrent=True) in place of LSTM",
     ),
     time_runs_forwards: (
         "E303",
@@ -178,8 +179,8 @@ def current_bounds(program: Program) -> dict[str, tuple[Reals, Reals]]:
             values[node.name] = (ones * node.low, ones * node.high)
             continue
         if isinstance(node, Vector):
-            bounds[node.name] = _vector_bounds(node, values)
             values[node.name] = (ones * node.low, ones * node.high)
+            bounds[node.name] = _vector_bounds(node, values)
             continue
         if isinstance(node, Population):
             spiking, top = node.model.spiking, float(program.fixed(node).state_max)

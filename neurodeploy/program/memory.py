@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from neurodeploy.program.ir import Dense, Population, ProgramNode, Vector, edges
-from neurodeploy.program.vector import constant_bits
+from neurodeploy.program.vector import constant_bits, register_bits
 from neurodeploy.targets.schema import Numbers
 
 
@@ -47,8 +47,8 @@ def footprint(node: ProgramNode, numbers: Numbers) -> Footprint:
     Weights: its `weight_bits` per Dense synapse, zeros included; a Tap keeps a sign bit. Neurons:
     per state one register; per constant that the step uses one coefficient (dimensionless) or
     register, in a table per row; of both as many as there are modes; the bias register and a
-    5-bit shift. A Stream keeps one current, a Vector one per operand, its constants and its share
-    of a table.
+    5-bit shift. A Stream keeps one current, a Vector one per operand, its constants, its share of
+    its tables, and its registers.
     """
     synapses = sum(e.weight.shape[1] if isinstance(e, Dense) else 1 for e in edges(node))
     weights = sum(
@@ -57,7 +57,7 @@ def footprint(node: ProgramNode, numbers: Numbers) -> Footprint:
     if not isinstance(node, Population):
         own = numbers.current_bits
         if isinstance(node, Vector):
-            own = own * len(node.gain) + constant_bits(node)
+            own = own * len(node.gain) + constant_bits(node) + register_bits(node)
         return Footprint(neurons=1, synapses=synapses, weight_bits=weights, state_bits=own)
     return Footprint(
         neurons=1,

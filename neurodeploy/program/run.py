@@ -20,7 +20,7 @@ from neurodeploy.program.ir import (
     Stream,
     Vector,
 )
-from neurodeploy.program.vector import cost, read_bits
+from neurodeploy.program.vector import cost, read_bits, register_bits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,8 +168,8 @@ def node_count(
             sums=len(vector.gain) if vector else 1,
             value_bits=program.numbers.current_bits,
             coef_bits=program.numbers.current_bits,
-            state_bits=read_bits(vector) if vector else 0,
-            written_bits=0,
+            state_bits=read_bits(vector) + register_bits(vector) if vector else 0,
+            written_bits=register_bits(vector) if vector else 0,
         )
     ops: dict[str, float] = dict(node.model.cost(node.options, node.modes))
     if np.any(node.bias):

@@ -51,6 +51,7 @@ def _node(node: ProgramNode) -> list[str]:
 
 def _vector(node: Vector) -> list[str]:
     ends = f"sends {node.low} to {node.high}, latency {node.latency}"
+    ends += ", reverse" if node.reverse else ""
     lines = [f"{node.name}: {node.kind} [{node.width}], {ends}"]
     for edge, operand in zip(node.edges, node.operands, strict=True):
         lines += [f"    operand {operand}", *_edge(edge)]

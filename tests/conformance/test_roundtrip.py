@@ -292,5 +292,5 @@ def test_populations_are_among_the_random_graphs():
     look()
     kinds = {"Input", "Linear", "Affine", "BatchNorm", "Neurons", "Population", "Add", "Concat"}
     assert kinds | {"Reduce"} <= seen
-    assert {"LayerNorm", "Gelu", "Relu", "Glu", "Product", "Ternary"} <= seen
+    assert {"LayerNorm", "Gelu", "Relu", "Glu", "Lstm", "Product", "Ternary"} <= seen
     assert {f"folded {name}" for name in SPECS} <= seen

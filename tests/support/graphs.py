@@ -16,6 +16,7 @@ from neurodeploy.graph.ir import (
     Input,
     LayerNorm,
     Linear,
+    Lstm,
     Neurons,
     Node,
     Population,
@@ -119,7 +120,7 @@ class _Maker:
 
     def vector(self, source):
         """One of the nonlinear operations without memory."""
-        n, kind = self.widths[source], int(self.rng.integers(7))
+        n, kind = self.widths[source], int(self.rng.integers(8))
         if kind == 0:
             op = LayerNorm(self.positive(n), self.numbers(n), 1e-5)
         elif kind == 1:
@@ -132,6 +133,9 @@ class _Maker:
             op = Rescale()
         elif kind == 5:
             op = Relu()
+        elif kind == 6:
+            op = Lstm(self.numbers(4 * n, n), bool(self.rng.random() < 0.3))
+            return self.add(op, self.linear(source, 4 * n), width=n)
         else:
             op = Ternary(per_step=bool(self.rng.random() < 0.5), level=0.15)
         return self.add(op, source, width=n)

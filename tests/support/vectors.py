@@ -12,6 +12,7 @@ from neurodeploy.graph.ir import (
     Graph,
     Input,
     LayerNorm,
+    Lstm,
     Node,
     Product,
     Reduce,
@@ -21,12 +22,20 @@ from neurodeploy.graph.ir import (
 from neurodeploy.graph.rules import check
 from support.networks import linear, neurons
 
-KINDS = ("layernorm", "gelu", "gelu_tanh", "relu", "glu", "product", "ternary", "ternary_step")
+KINDS = (
+    *("layernorm", "gelu", "gelu_tanh", "relu", "glu", "product", "ternary", "ternary_step"),
+    *("lstm", "lstm_reverse"),
+)
+_WIDER = {"glu": 2, "lstm": 4, "lstm_reverse": 4}  # what reads several groups of channels
 
 
 def layernorm(rng, width):
     gamma = rng.uniform(0.5, 2, width) * rng.choice([-1, 1], width)
     return LayerNorm(gamma, rng.normal(size=width) * 0.5, 1e-5)
+
+
+def lstm(rng, width, *, reverse=False):
+    return Lstm(rng.normal(size=(4 * width, width)) / np.sqrt(width), reverse)
 
 
 def _op(rng, kind, width):
@@ -37,6 +46,8 @@ def _op(rng, kind, width):
         "relu": Relu,
         "glu": Glu,
         "product": Product,
+        "lstm": lambda: lstm(rng, width),
+        "lstm_reverse": lambda: lstm(rng, width, reverse=True),
         "ternary": lambda: Ternary(per_step=False, level=0.4),
         "ternary_step": lambda: Ternary(per_step=True, level=0.15),
     }[kind]()
@@ -57,8 +68,8 @@ def network(rng, kinds, *, width=5, inputs=3, residual=False, readout="mean", sp
     last = add("encoder", linear(rng, width, inputs), "input")
     for i, kind in enumerate(kinds):
         source = last
-        if kind == "glu":
-            source = add(f"{i}.linear", linear(rng, 2 * width, width), last)
+        if kind in _WIDER:
+            source = add(f"{i}.linear", linear(rng, _WIDER[kind] * width, width), last)
         elif i % 2 == 0:
             source = add(f"{i}.linear", linear(rng, width, width), last)
         sources = [source]

@@ -61,6 +61,7 @@ OPTIONS = {  # class: arguments to start from, and other values of every option
     "SpatialNeuron": ({"amplitude": False}, {**NEURON, "v_th": [0.1], "reverse": []}),
     "LI": ({}, {"beta": [0.5], "leak": [False], "train_beta": [True], "reverse": [True],
            "recurrent": [True]}),
+    "LSTM": ({"inputs": WIDTH}, {"layers": [2], "bidirectional": [True]}),
     "S4D": ({**SPEED, "state": 4}, {"init": ["inv"], "discretization": ["bilinear"],
             "dt": [(0.5, 0.8)], "skip": [False], "train_dt": [False], "train_a": [False],
             "train_b": [True], "reverse": [True], "method": ["fft"]}),

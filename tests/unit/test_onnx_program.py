@@ -143,6 +143,22 @@ def test_shifts_of_negative_and_positive_currents_round_like_the_program(roundin
         equal(made, x, tmp_path / "p.onnx")
 
 
+@pytest.mark.parametrize("bits", [24, 32])
+def test_registers_saturate_at_numbers_beyond_32_bits(bits, tmp_path):
+    """onnxruntime's Min, Max and Clip get these wrong where the upper halves are equal."""
+    rng = np.random.default_rng(0)
+    source = Source(name="x", width=8, low=-(2**22), high=2**22, unit=1.0)
+    tap = Tap(source="x", sign=np.ones(8, int), exponent=7)
+    more = {"shift": np.arange(8) + 2, "bias": np.zeros(8, int), "state_bits": bits}
+    made = program(
+        [source, population(rng, "v", 8, [tap], "li", {"leak": True}, **more)],
+        last("v", 8, rng),
+        state_bits=bits,
+    )
+    x = np.exp2(rng.uniform(0, 22, (200, 4, 8))) * rng.choice([-1, 1], (200, 4, 8))
+    assert equal(made, x, tmp_path / "p.onnx").overflows["v"] > 100
+
+
 def everything(rng, *, source):
     """A program with every kind of edge: delays, exponents, streams, graded and reverse neurons."""
     c = source.width

@@ -57,7 +57,7 @@ ROWS = [
     (
         lambda: with_nodes(Node("x", Glu(), ("0.linear",))),
         "E107",
-        "halves its channels; it reads 5",
+        "Glu reads 2 groups of channels; there are 5",
     ),
     (lambda: with_nodes(Node("x", Ternary(True, -0.1), ("out",))), "E105", "level is -0.1"),
     (lambda: with_nodes(Node("x", Ternary(False, np.nan), ("out",))), "E105", "level is nan"),

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from neurodeploy.arith import Fixed
+from neurodeploy.backends.onnx.exact import clamped
 from neurodeploy.graph.forms.onnx import Kind, neuron_name
 from neurodeploy.graph.forms.sheet import (
     Echo,
@@ -143,7 +144,7 @@ def _words(outer: Sheet, fixed: Fixed) -> tuple[Word, Word]:
 
     def write(sheet: Sheet, args: Sequence[str]) -> str:
         if fixed.overflow == "saturate":
-            return sheet.put("Clip", args[0], limits["low"], limits["high"])
+            return clamped(sheet.put, args[0], limits["low"], limits["high"])
         raised = sheet.put("Add", args[0], limits["half"])
         return sheet.put("Sub", sheet.put("BitwiseAnd", raised, limits["mask"]), limits["half"])
 

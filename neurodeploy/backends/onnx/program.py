@@ -5,7 +5,8 @@
     output_integers  int64                   the readout's integers
     <name>/spikes    uint8 [T, B, width]     what each population sends; <name>/membrane, int64,
                                              where its neurons do not spike
-    <name>/values    int64                   what each vector operation sends
+    <name>/values    int64                   what each vector operation sends; an LSTM also has
+                                             <name>/final_cell
     <name>/final_<state>  int64 [B, width]   its states after the last step, [modes, B, width]
                                              where a state has modes
 
@@ -15,7 +16,7 @@ time of the input, as in `program.reference`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import numpy as np
 
 from neurodeploy.backends.onnx.integer import function, name_of
 from neurodeploy.backends.onnx.proto import About, Node, Value, model, save
+from neurodeploy.backends.onnx.vectors import step_body
 from neurodeploy.backends.onnx.vectors import write as write_vector
 from neurodeploy.graph.forms.onnx import PROGRAM_DOMAIN
 from neurodeploy.graph.forms.sheet import Call, Function
@@ -37,6 +39,7 @@ from neurodeploy.program.ir import (
     Vector,
     edges,
 )
+from neurodeploy.program.vector import KINDS
 
 _DOUBLE, _INT64 = 11, 7  # onnx.TensorProto
 
@@ -143,11 +146,37 @@ class _Writer:
         numbered = list(enumerate(zip(node.operands, node.edges, strict=True)))
         currents = []
         for operand in range(len(node.gain)):
-            own = [(i, edge) for i, (k, edge) in numbered if k == operand]
-            currents.append(self._sum(node.name, f"current{operand}", own))
+            others = [
+                (i, edge) for i, (k, edge) in numbered if k == operand and edge.source != node.name
+            ]
+            currents.append(self._sum(node.name, f"current{operand}", others))
+        if KINDS[node.kind].registers:
+            self._over_time(node, currents)
+            return
         out = write_vector(node, currents, self._put, self._constant)
         self.sent[node.name] = out
         self.outputs.append(Value(out, "int64", ("T", "B", node.width)))
+
+    def _over_time(self, node: Vector, currents: Sequence[str]) -> None:
+        """Append a Scan over time for a vector operation with registers."""
+        body = step_body(node, self._constant)
+        shape = self._put("Shape", currents[0], out=f"{node.name}/shape", start=1)
+        zero = self._put("ConstantOfShape", shape, out=f"{node.name}/zero_real")
+        rest = self._put("Cast", zero, out=f"{node.name}/zero", to=_INT64)
+        out, way = f"{node.name}/values", int(node.reverse)
+        finals = [f"{node.name}/final_{name}" for name in KINDS[node.kind].registers]
+        attributes = {
+            "body": body,
+            "num_scan_inputs": len(currents),
+            "scan_input_directions": (way,) * len(currents),
+            "scan_output_directions": (way,),
+        }
+        starts = (rest,) * (len(finals) + 1)
+        outputs = (*finals, f"{node.name}/last_sent", out)
+        self.nodes.append(Node(node.name, Call("Scan", (*starts, *currents), outputs, attributes)))
+        self.sent[node.name] = out
+        self.outputs.append(Value(out, "int64", ("T", "B", node.width)))
+        self.outputs += [Value(name, "int64", ("B", node.width)) for name in finals]
 
     def _edge(self, at: str, edge: Edge) -> str:
         if isinstance(edge, Dense):

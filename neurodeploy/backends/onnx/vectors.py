@@ -12,7 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.program.ir import Vector
+from neurodeploy.backends.onnx.exact import clamped, smaller
+from neurodeploy.graph.forms.sheet import Body, Sheet
+from neurodeploy.program.ir import Dense, Vector
+from neurodeploy.program.vector import KINDS, lstm
 from neurodeploy.program.vector.glu import FRACTION
 
 _DOUBLE, _INT64 = 11, 7  # onnx.TensorProto
@@ -54,12 +57,13 @@ class Writer:
         product = self.put("Mul", value, self.number(gain))
         return self.shifted(self.put("Add", product, self.number(offset)), shift)
 
-    def looked_up(self, position: str) -> str:
-        """Append the interpolated table at a position >= 0."""
-        table, step = np.asarray(self.node.params["table"]), int(self.node.params["step"])
-        place = self.put("Min", position, self.number((len(table) - 1) << step))
+    def looked_up(self, position: str, name: str = "table", key: str = "step") -> str:
+        """Append the interpolated table `name` at a position >= 0."""
+        table, step = np.asarray(self.node.params[name]), int(self.node.params[key])
+        place = smaller(self.put, position, self.number((len(table) - 1) << step))
         size = self.number(1 << step)
-        left = self.put("Min", self.put("Div", place, size), self.number(max(len(table) - 2, 0)))
+        last = self.number(max(len(table) - 2, 0))
+        left = smaller(self.put, self.put("Div", place, size), last)
         rest = self.put("Sub", place, self.put("Mul", left, size))
         entries = self.number(table)
         here = self.put("Gather", entries, left)
@@ -76,14 +80,48 @@ def write(
 ) -> str:
     """Append what `node` sends for its operands' currents, int64; return its name."""
     w = Writer(node, put, constant)
-    operands = []
+    return _sent(w, _KINDS[node.kind](w, *_operands(w, currents)), "values")
+
+
+def _operands(w: Writer, currents: Sequence[str]) -> list[str]:
+    operands, node = [], w.node
     for k, current in enumerate(currents):
         wide = w.scaled(current, node.gain[k], node.offset[k], node.shift[k])
         limit = int(node.limit[k])
-        operands.append(w.put("Clip", wide, w.number(-limit), w.number(limit)))
-    y = _KINDS[node.kind](w, *operands)
-    out = w.scaled(y, node.out_gain, np.zeros_like(node.out_gain), node.out_shift)
-    return w.put("Clip", out, w.number(node.low), w.number(node.high), out="values")
+        operands.append(clamped(w.put, wide, w.number(-limit), w.number(limit)))
+    return operands
+
+
+def _sent(w: Writer, y: str, out: str) -> str:
+    node = w.node
+    wide = w.scaled(y, node.out_gain, np.zeros_like(node.out_gain), node.out_shift)
+    return clamped(w.put, wide, w.number(node.low), w.number(node.high), out)
+
+
+def step_body(node: Vector, constant: Callable[[str, Any], str]) -> Body:
+    """Return the Scan body of a kind with registers.
+
+    From registers, what was sent and the currents of a step to registers, what is sent, and that
+    once more. Constants go to the file, where the body sees them.
+    """
+    sheet, name = Sheet(), node.name
+    w = Writer(node, sheet.put, constant)
+    names = KINDS[node.kind].registers
+    registers, before = [f"{name}/{key}_before" for key in names], f"{name}/sent_before"
+    steps = [f"{name}/current{k}_t" for k in range(len(node.gain))]
+    totals = list(steps)
+    for k, edge in zip(node.operands, node.edges, strict=True):
+        if edge.source == name:
+            assert isinstance(edge, Dense)
+            rows = w.number(edge.weight.T.astype(np.int64) << edge.exponent)
+            totals[k] = w.put("Add", totals[k], w.put("MatMul", before, rows))
+    y, *kept = _WITH_REGISTERS[node.kind](w, *registers, *_operands(w, totals))
+    after = [
+        w.put("Identity", value, out=f"{key}_after") for key, value in zip(names, kept, strict=True)
+    ]
+    sent = _sent(w, y, "sent")
+    outputs = (*after, w.put("Identity", sent, out="sent_after"), sent)
+    return Body((*registers, before, *steps), outputs, tuple(sheet.calls))
 
 
 def _relu(w: Writer, x: str) -> str:
@@ -101,6 +139,29 @@ def _glu(w: Writer, x: str, gate: str) -> str:
     negative = w.put("Less", gate, w.number(0))
     signed = w.put("Where", negative, w.put("Neg", above), above)
     return w.put("Mul", x, w.put("Add", signed, w.number(1 << (FRACTION - 1))))
+
+
+def _lstm(w: Writer, cell: str, *gates: str) -> tuple[str, str]:
+    """Return y and the cell."""
+    params = w.node.params
+
+    def odd(x: str, name: str, key: str) -> str:
+        above = w.looked_up(w.put("Abs", x), name, key)
+        return w.put("Where", w.put("Less", x, w.number(0)), w.put("Neg", above), above)
+
+    def sigmoid(x: str) -> str:
+        half = w.number(1 << (lstm.FRACTION - 1))
+        return w.put("Add", odd(x, "table_sigmoid", "sigmoid_step"), half)
+
+    i, f, o = (sigmoid(gates[k]) for k in (0, 1, 3))
+    g = odd(gates[2], "table_tanh", "tanh_step")
+    up, down = lstm.shifts(params)
+    old = w.put("Mul", w.put("Mul", f, cell), w.number(1 << down))
+    new = w.put("Mul", w.put("Mul", i, g), w.number(1 << up))
+    wide = w.shifted(w.put("Add", old, new), lstm.FRACTION + down)
+    most = (1 << (int(params["state_bits"]) - 1)) - 1
+    kept = clamped(w.put, wide, w.number(-most), w.number(most))
+    return w.put("Mul", o, odd(kept, "table_tanh", "cell_step")), kept
 
 
 def _product(w: Writer, a: str, b: str) -> str:
@@ -161,3 +222,4 @@ _KINDS: dict[str, Callable[..., str]] = {
     "ternary_step": _ternary_step,
     "layernorm": _layernorm,
 }
+_WITH_REGISTERS: dict[str, Callable[..., tuple[str, ...]]] = {"lstm": _lstm}

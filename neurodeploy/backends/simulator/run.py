@@ -15,6 +15,7 @@ import numpy as np
 
 from neurodeploy.backends.simulator.cycles import Replay
 from neurodeploy.backends.simulator.synapses import add_graded, add_spikes, add_tapped
+from neurodeploy.backends.simulator.vectors import mapped
 from neurodeploy.kernels import fixed_kernel, packed, share
 from neurodeploy.program.ir import (
     Dense,
@@ -29,7 +30,6 @@ from neurodeploy.program.ir import (
 )
 from neurodeploy.program.reference import check_length, read, to_integers
 from neurodeploy.program.run import Run, edge_count, node_count
-from neurodeploy.program.vector import run as run_vector
 
 _CHUNK_ELEMENTS = 2_000_000  # of [samples, steps, widest node]: stays near the caches
 
@@ -152,13 +152,19 @@ def _forward(
             continue
         operands = len(node.gain) if isinstance(node, Vector) else 1
         currents = np.zeros((operands, samples, steps, node.width), np.int32)
-        for i, edge in enumerate(edges(node, recurrent=False)):
+        for i, edge in enumerate(edges(node)):
+            if edge.source == node.name:
+                continue
             current = currents[node.operands[i] if isinstance(node, Vector) else 0]
             events = _deliver(edge, values[edge.source], weights, current, program)
             tally.deliver(node, edge, events)
         current = values[node.name] = currents[0]
         if isinstance(node, Vector):
-            values[node.name] = _mapped(node, currents, tally)
+            values[node.name], lost, state = mapped(node, currents)
+            tally.overflows[node.name] = tally.overflows.get(node.name, 0) + lost
+            _hear(node, values[node.name], tally)
+            if finals is not None and state is not None:
+                finals.setdefault(node.name, []).append(state)
         if isinstance(node, Population):
             values[node.name], state = _update(program, node, current, weights, tally)
             if finals is not None:
@@ -170,10 +176,12 @@ def _forward(
     return values
 
 
-def _mapped(node: Vector, currents: Ints, tally: _Tally) -> Ints:
-    sent, lost = run_vector(node, list(currents))
-    tally.overflows[node.name] = tally.overflows.get(node.name, 0) + lost
-    return sent.astype(np.int32)  # type: ignore[no-any-return]
+def _hear(node: Vector, sent: Ints, tally: _Tally) -> None:
+    """Count what a vector operation heard of itself: all but what it sent last."""
+    heard = sent[:, 1:] if node.reverse else sent[:, :-1]
+    for edge in node.edges:
+        if edge.source == node.name:
+            tally.deliver(node, edge, int(np.count_nonzero(heard)))
 
 
 def _deliver(

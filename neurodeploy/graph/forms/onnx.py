@@ -51,6 +51,7 @@ from neurodeploy.graph.ir import (
     Input,
     LayerNorm,
     Linear,
+    Lstm,
     Neurons,
     Op,
     Population,
@@ -128,6 +129,8 @@ def function_name(op: Op) -> str:
         return f"Gelu_{op.form}"
     if isinstance(op, Ternary):
         return f"Ternary_{'step' if op.per_step else 'constant'}"
+    if isinstance(op, Lstm):
+        return f"Lstm{'_reverse' if op.reverse else ''}"
     if isinstance(op, Neurons | Population):
         folded = isinstance(op, Population)
         kind = Kind(reverse=op.reverse, recurrent=op.recurrent is not None)
@@ -185,6 +188,7 @@ def forms() -> dict[str, Form]:
         _stateless(LayerNorm, {}, ("gamma", "beta", "eps")),
         *(_stateless(Gelu, {"form": form}, ()) for form in GELUS),
         _stateless(Glu, {}, ()),
+        *(_stateless(Lstm, {"reverse": each}, ("recurrent",)) for each in (False, True)),
         _stateless(Rescale, {}, ()),
         *(_stateless(Ternary, {"per_step": each}, ("level",)) for each in (True, False)),
     ]
@@ -204,6 +208,7 @@ def _stateless(op: type[Op], settings: Mapping[str, Any], parameters: tuple[str,
         Reduce: f"Reduce_{settings.get('kind')}",
         Gelu: f"Gelu_{settings.get('form')}",
         Ternary: f"Ternary_{'step' if settings.get('per_step') else 'constant'}",
+        Lstm: f"Lstm{'_reverse' if settings.get('reverse') else ''}",
     }
     doc = (op.__doc__ or "").strip()
     name = names.get(op) or op.__name__
@@ -249,6 +254,7 @@ _BODIES = {
     LayerNorm: onnx_vectors.layernorm,
     Gelu: onnx_vectors.gelu,
     Glu: onnx_vectors.glu,
+    Lstm: onnx_vectors.lstm,
     Ternary: onnx_vectors.ternary,
 }
 

@@ -2,6 +2,7 @@
 
     LayerNorm(x, gamma, beta, eps)    Gelu_erf(x)    Gelu_tanh(x)    Glu(x)
     Ternary_step(x, level)            Ternary_constant(x, level)     Rescale(x)
+    Lstm(x, recurrent)                Lstm_reverse(x, recurrent)
 
 ReLU and products are standard operators.
 
@@ -14,7 +15,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from neurodeploy.graph.forms.sheet import Sheet
+from neurodeploy.graph.forms.sheet import Body, Call, Sheet, scan
 
 _ERF_END = 6.5  # beyond it, 1 - erf is below 4e-20
 # 1 - erf(z) = exp(-z^2) P(z) / Q(z) on 0 <= z <= 6.5: coefficients of z^0, z^1, ..., fitted in 60
@@ -78,6 +79,25 @@ def glu(s: Sheet, settings: Mapping[str, Any]) -> str:  # noqa: ARG001
     value = s.put("Slice", "x", zero, half, axis)
     gate = s.put("Sigmoid", s.put("Slice", "x", half, width, axis))
     return s.put("Mul", value, gate, out="y")
+
+
+def lstm(s: Sheet, settings: Mapping[str, Any]) -> str:
+    """Append the gates and the cell, around a Scan over time."""
+    weight = s.put("Transpose", "recurrent", perm=(1, 0))
+    batch, width = s.put("Shape", "x", start=1, end=2), s.put("Shape", "recurrent", start=1)
+    rest = s.put("ConstantOfShape", s.put("Concat", batch, width, axis=0))
+    zero = s.put("CastLike", rest, "x", out="zero")
+    body = Sheet("step_")
+    total = body.put("Sum", "x_t", body.put("MatMul", "sent", weight))
+    gates = ("gate_i", "gate_f", "gate_g", "gate_o")
+    body.calls.append(Call("Split", (total,), gates, {"axis": -1, "num_outputs": 4}))
+    kept = body.put("Mul", body.put("Sigmoid", "gate_f"), "cell")
+    new = body.put("Mul", body.put("Sigmoid", "gate_i"), body.put("Tanh", "gate_g"))
+    cell = body.put("Add", kept, new, out="next_cell")
+    out = body.put("Mul", body.put("Sigmoid", "gate_o"), body.put("Tanh", cell), out="next_sent")
+    outputs = (cell, out, body.put("Identity", out, out="out_t"))
+    scanned = Body(("cell", "sent", "x_t"), outputs, tuple(body.calls))
+    return scan(s, scanned, (zero, zero), "x", (), reverse=settings["reverse"])[-1]
 
 
 def ternary(s: Sheet, settings: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
-"""Vector operations in integers: nonlinear maps of one step's values, without memory.
+"""Vector operations in integers: nonlinear maps of one step's values.
 
-A `Vector` node sums its edges into one or two operands, as neurons sum theirs into a current.
+A `Vector` node sums its edges into one or more operands, as neurons sum theirs into a current.
 Then, for each operand, channel by channel,
 
     x = clip((current * gain + offset) >> shift, -limit, limit)      brings it into its format
@@ -9,6 +9,7 @@ Then, for each operand, channel by channel,
 
 where `>>` rounds to nearest, halves up. All is int64 and exact on every platform; no real numbers
 are used when a program runs. A gain that is a power of two is a shift, and costs no multiply.
+A kind with registers (an LSTM) also reads and writes these, and may hear what it sent before.
 
 Each file states how far its integers may be from the real function of the same x. To that come half
 a unit of x and of what is sent, for the two roundings, and the relative error of a gain, 2**-15.
@@ -21,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.program.vector import gelu, glu, layernorm, product, relu, ternary
+from neurodeploy.program.vector import gelu, glu, layernorm, lstm, product, relu, ternary
 from neurodeploy.program.vector.base import Kind, rounded
 
 KINDS: dict[str, Kind] = {
@@ -32,6 +33,7 @@ KINDS: dict[str, Kind] = {
         relu.KIND,
         relu.RESCALE,
         glu.KIND,
+        lstm.KIND,
         product.KIND,
         *ternary.KINDS,
     )
@@ -43,16 +45,33 @@ def run(node: Any, currents: Sequence[Any]) -> tuple[Any, int]:
 
     And how many values did not fit: an operand its format, or a result what is sent.
     """
+    operands, lost = _operands(node, currents)
+    sent, more = _sent(node, KINDS[node.kind].run(node.params, *operands))
+    return sent, lost + more
+
+
+def step(node: Any, registers: Sequence[Any], currents: Sequence[Any]) -> tuple[Any, Any, int]:
+    """Return what a node with registers sends in one step, its registers, and what did not fit."""
+    operands, lost = _operands(node, currents)
+    y, *kept, over = KINDS[node.kind].run(node.params, *registers, *operands)
+    sent, more = _sent(node, y)
+    return sent, kept, lost + int(over) + more
+
+
+def _operands(node: Any, currents: Sequence[Any]) -> tuple[list[Any], int]:
     lost, operands = 0, []
     for k, current in enumerate(currents):
         wide = rounded(current.astype(np.int64) * node.gain[k] + node.offset[k], node.shift[k])
         limit = int(node.limit[k])
         operands.append(np.clip(wide, -limit, limit))
         lost += int(np.count_nonzero(operands[-1] != wide))
-    y = KINDS[node.kind].run(node.params, *operands)
+    return operands, lost
+
+
+def _sent(node: Any, y: Any) -> tuple[Any, int]:
     out = rounded(y * node.out_gain, node.out_shift)
     sent = np.clip(out, node.low, node.high)
-    return sent, lost + int(np.count_nonzero(sent != out))
+    return sent, int(np.count_nonzero(sent != out))
 
 
 def cost(node: Any) -> dict[str, float]:
@@ -61,7 +80,7 @@ def cost(node: Any) -> dict[str, float]:
     scalings = [_multiplies(gain) for gain in (*node.gain, node.out_gain)]
     ops["mul"] = ops.get("mul", 0.0) + sum(map(int, scalings))
     ops["add"] = ops.get("add", 0.0) + sum(int(np.any(offset)) for offset in node.offset)
-    ops["write"] = 1.0
+    ops["write"] = ops.get("write", 0.0) + 1
     return {key: float(value) for key, value in ops.items() if value}
 
 
@@ -88,6 +107,12 @@ def read_bits(node: Any) -> int:
     return constant_bits(node) - _share(node) + 16 * entries
 
 
+def register_bits(node: Any) -> int:
+    """Return the bits of the registers of one channel."""
+    return len(KINDS[node.kind].registers) * int(node.params.get("state_bits", 0))
+
+
 def _share(node: Any) -> int:
-    """Return the bits of the table, divided by the channels."""
-    return -(-16 * int(np.size(node.params.get("table", ()))) // int(node.width))
+    """Return the bits of the tables, divided by the channels."""
+    entries = sum(np.size(value) for key, value in node.params.items() if key.startswith("table"))
+    return -(-16 * int(entries) // int(node.width))

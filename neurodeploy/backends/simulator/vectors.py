@@ -1,0 +1,135 @@
+"""Vector operations of a program on a chunk of samples; an LSTM by a compiled loop over time.
+
+The loop is `program/vector/lstm.py` written once more, number by number; what it hears of itself is
+event driven. Arrays are [B, T, width].
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from neurodeploy.kernels import share
+from neurodeploy.program.ir import Dense, Ints, Vector
+from neurodeploy.program.vector import KINDS
+from neurodeploy.program.vector import run as run_vector
+from neurodeploy.program.vector.lstm import FRACTION, shifts
+
+_FRACTION = FRACTION  # a constant of the compiled loop
+
+
+def mapped(node: Vector, currents: Ints) -> tuple[Ints, int, Ints | None]:
+    """Return what a node sends for its operands' currents [operands, B, T, width], int32.
+
+    And how many values did not fit, and its registers [registers, B, width] where it has some.
+    """
+    if KINDS[node.kind].registers:
+        return _lstm(node, currents)
+    sent, lost = run_vector(node, list(currents))
+    return sent.astype(np.int32), lost, None
+
+
+def _lstm(node: Vector, currents: Ints) -> tuple[Ints, int, Ints]:
+    samples, width, params = currents.shape[1], node.width, node.params
+    rows = np.zeros((width, 4 * width), np.int32)  # of each sender, exponents multiplied in
+    for edge, gate in zip(node.edges, node.operands, strict=True):
+        if edge.source == node.name:
+            assert isinstance(edge, Dense)
+            part = edge.weight.T.astype(np.int64) << edge.exponent
+            rows[:, gate * width : (gate + 1) * width] += part.astype(np.int32)
+    tables = [params[key].astype(np.int64) for key in ("table_sigmoid", "table_tanh")]
+    steps = np.array([int(params[f"{key}_step"]) for key in ("sigmoid", "tanh", "cell")])
+    most = (1 << (int(params["state_bits"]) - 1)) - 1
+    cell = np.array([*shifts(params), most])
+    forms = [np.asarray(a, np.int64) for a in (node.gain, node.offset, node.shift, node.limit)]
+    ends = [np.asarray(a, np.int64) for a in (node.out_gain, node.out_shift)]
+    out = np.empty(currents.shape[1:], np.int32)
+    kept, lost = np.zeros((samples, width), np.int64), np.zeros(samples, np.int64)
+    args = (currents, rows, *forms, *tables, steps, cell, *ends, node.low, node.high)
+    work = currents.size * width
+    share(_loop, *args, node.reverse, out, kept, lost, samples=samples, work=work)
+    return out, int(lost.sum()), kept[None]
+
+
+@njit(cache=True, nogil=True)
+def _rounded(value: Any, shift: Any) -> Any:
+    return (value + ((np.int64(1) << shift) >> 1)) >> shift
+
+
+@njit(cache=True, nogil=True)
+def _looked_up(table: Any, position: Any, step: Any) -> Any:
+    size = len(table)
+    place = min(position, np.int64(size - 1) << step)
+    left = min(place >> step, size - 2)
+    here = table[left]
+    slope = (table[left + 1] - here) * (place - (left << step))
+    return _rounded((here << step) + slope, step)
+
+
+@njit(cache=True, nogil=True)
+def _odd(table: Any, value: Any, step: Any) -> Any:
+    found = _looked_up(table, abs(value), step)
+    return -found if value < 0 else found
+
+
+@njit(cache=True, nogil=True)
+def _loop(
+    currents: Any,
+    rows: Any,
+    gain: Any,
+    offset: Any,
+    shift: Any,
+    limit: Any,
+    sigmoids: Any,
+    tanhs: Any,
+    steps: Any,
+    cell: Any,
+    out_gain: Any,
+    out_shift: Any,
+    low: int,
+    high: int,
+    reverse: bool,
+    out: Any,
+    kept: Any,
+    lost: Any,
+    first: int,
+    last: int,
+) -> None:
+    """Run the samples `first` to `last`; kept [B, width] are cells, lost [B] values cut off."""
+    length, width = out.shape[1:]
+    up, down, most = cell
+    half = np.int64(1) << (_FRACTION - 1)
+    fed = np.empty(4 * width, np.int32)
+    x = np.empty(4, np.int64)
+    for b in range(first, last):
+        for k in range(length):
+            t = length - 1 - k if reverse else k
+            fed[:] = 0
+            if k > 0:
+                before = out[b, t + 1 if reverse else t - 1]
+                for j in range(width):
+                    value = before[j]
+                    if value != 0:
+                        row = rows[j]
+                        for m in range(4 * width):
+                            fed[m] += value * row[m]
+            for n in range(width):
+                for q in range(4):
+                    total = np.int64(currents[q, b, t, n]) + np.int64(fed[q * width + n])
+                    wide = _rounded(total * gain[q, n] + offset[q, n], shift[q, n])
+                    x[q] = min(max(wide, -limit[q]), limit[q])
+                    lost[b] += x[q] != wide
+                i = half + _odd(sigmoids, x[0], steps[0])
+                f = half + _odd(sigmoids, x[1], steps[0])
+                g = _odd(tanhs, x[2], steps[1])
+                o = half + _odd(sigmoids, x[3], steps[0])
+                wide = _rounded(((f * kept[b, n]) << down) + ((i * g) << up), _FRACTION + down)
+                c = min(max(wide, -most), most)
+                lost[b] += c != wide
+                kept[b, n] = c
+                whole = _rounded(o * _odd(tanhs, c, steps[2]) * out_gain[n], out_shift[n])
+                sent = min(max(whole, low), high)
+                lost[b] += sent != whole
+                out[b, t, n] = sent

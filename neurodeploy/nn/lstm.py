@@ -1,0 +1,30 @@
+"""Long short-term memory, the baseline without spikes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class LSTM(torch.nn.LSTM):
+    """torch's LSTM from [T, B, inputs] to its outputs [T, B, width], or twice as wide, both ways.
+
+    It returns the outputs alone, so that it stands in a Sequential.
+    """
+
+    def __init__(
+        self, inputs: int, width: int, layers: int = 1, *, bidirectional: bool = False
+    ) -> None:
+        super().__init__(inputs, width, layers, bidirectional=bidirectional)
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        """Return the outputs of the last layer at every step."""
+        outputs: Tensor = super().forward(x)[0]
+        return outputs
+
+    def config(self) -> dict[str, Any]:
+        """Return the arguments that build this module anew, as plain data."""
+        sizes = {"inputs": self.input_size, "width": self.hidden_size, "layers": self.num_layers}
+        return {**sizes, "bidirectional": self.bidirectional}
