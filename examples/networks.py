@@ -101,9 +101,6 @@ def celif(task: Task, widths: tuple[int, ...]) -> torch.nn.Module:
     return scaled(task, network)
 
 
-STATE: Any = {"state": 16, "dt": (0.01, 0.3)}  # steps for sequences of some ten to some hundred
-
-
 def recurrent_tclif(task: Task, widths: tuple[int, ...]) -> torch.nn.Module:
     """Return TC-LIF's recurrent network: every hidden layer but the last hears itself."""
     how: Any = {"gamma": 0.5, "v_th": 1.0, "surrogate": "triangle", "steepness": 1.0}
@@ -158,26 +155,6 @@ def s4d(task: Task, widths: tuple[int, ...]) -> torch.nn.Module:
     return scaled(task, torch.nn.Sequential(OrderedDict(layers)))
 
 
-def relu(_: int) -> torch.nn.Module:
-    """Return the neuron of a network that does not spike."""
-    return torch.nn.ReLU()
-
-
-def s4d_lif(width: int) -> torch.nn.Module:
-    """Return the core of a SpikingSSM block: a state space and its LIF with a hard reset."""
-    how: Any = {"beta": 0.125, "reset": "hard", "surrogate": "triangle", "steepness": 1.0}
-    layers = {"state": nd.nn.S4D(width, **STATE), "spike": nd.nn.LIF(width, **how)}
-    return torch.nn.Sequential(OrderedDict(layers))
-
-
-def s4d_binary(width: int) -> torch.nn.Module:
-    """Return the core of a Binary S4D block: a state space and its sign."""
-    state = nd.nn.S4D(width, init="inv", discretization="bilinear", **STATE)
-    how: Any = {"amplitude": False, "surrogate": "fast_sigmoid", "steepness": 5.0}
-    spike = nd.nn.SpatialNeuron(width, v_th=0.0, compare=">", **how)
-    return torch.nn.Sequential(OrderedDict({"state": state, "spike": spike}))
-
-
 NETWORKS: dict[str, Callable[[Task, tuple[int, ...]], torch.nn.Module]] = {
     "lif": Plain(lambda width: nd.nn.LIF(width, train_beta=True), gain=1.0),
     "prf": Plain(lambda width: nd.nn.PRF(width, theta=(0.0, 10.0)), gain=4.0),
@@ -188,10 +165,8 @@ NETWORKS: dict[str, Callable[[Task, tuple[int, ...]], torch.nn.Module]] = {
     "spiking-ssm": spiking_ssm,
     "binary-s4d": binary_s4d,
     "gsu": gsu,
-    "s4d-lif": Plain(s4d_lif, gain=1.0),
-    "s4d-binary": Plain(s4d_binary, gain=1.0),
     "sdtcm": sdtcm,
     "s4d": s4d,
-    "relu": Plain(relu, gain=1.0),
+    "relu": Plain(lambda _: torch.nn.ReLU(), gain=1.0),
     "lstm": LSTM,
 }

@@ -9,6 +9,7 @@ the test data are used once, at the end.
 
 from __future__ import annotations
 
+import itertools
 import shlex
 import sys
 import time
@@ -78,17 +79,19 @@ def groups(
 
     What a state space has in continuous time (dt, A, B) and what PRF has learns at `state_rate`,
     as published code has it. A classifier whose outputs are summed over time learns `steps` times
-    slower, as it would in front of a mean.
+    slower, as it would in front of a mean, and is `summed`: its gradient, `steps` times as large,
+    is not to drown the others'.
     """
     sums = any(getattr(m, "kind", None) == "sum" for m in model.modules())
-    found: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
+    found: dict[tuple[float, float, bool], list[torch.nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         state = name.rsplit(".", 1)[-1] in STATE
         matrix = parameter.dim() == 2 and name.endswith("weight")
-        highest = state_rate if state else rate
-        highest /= steps if sums and "classifier" in name else 1
-        found.setdefault((highest, DECAY if matrix else 0.0), []).append(parameter)
-    return [{"params": p, "lr": r, "weight_decay": d} for (r, d), p in found.items()]
+        summed = sums and "classifier" in name
+        highest = (state_rate if state else rate) / (steps if summed else 1)
+        found.setdefault((highest, DECAY if matrix else 0.0, summed), []).append(parameter)
+    keys = ("lr", "weight_decay", "summed")
+    return [{"params": p, **dict(zip(keys, key, strict=True))} for key, p in found.items()]
 
 
 def train(
@@ -115,7 +118,9 @@ def train(
             loss = loss_of(task, output, y)
             optimizer.zero_grad()
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            for summed in (False, True):
+                clipped = [g["params"] for g in optimizer.param_groups if g["summed"] is summed]
+                torch.nn.utils.clip_grad_norm_(itertools.chain(*clipped), 1.0)
             optimizer.step()
             cycle.step()
             losses.append(float(loss.detach()))
