@@ -31,6 +31,7 @@ from neurodeploy.graph.ir import (
     Op,
     Reduce,
 )
+from neurodeploy.graph.kept import narrow
 from neurodeploy.graph.record import from_record, to_record
 from neurodeploy.nn.checkpoint import load_with_example, read_content, write_content
 from neurodeploy.nn.neurons import Neuron
@@ -51,8 +52,7 @@ def trace(module: torch.nn.Module, example: Any = None) -> Graph:
     those the module computes with, in its own precision. Raises InputError E104 naming every
     layer and operation that is not known, E105 for NaN or infinite weights.
     """
-    graph = _Tracer(module, example).graph()
-    return rules.check(graph)
+    return rules.check(_Tracer(module, example).graph())
 
 
 class _Fx(fx.Tracer):
@@ -68,8 +68,8 @@ class _Fx(fx.Tracer):
 class _Tracer:
     """One trace: nodes so far, and the problems met."""
 
-    def __init__(self, module: torch.nn.Module, example: Any) -> None:
-        self.module = module
+    def __init__(self, module: torch.nn.Module, example: Any, *, owned: bool = False) -> None:
+        self.module, self.owned = module, owned
         self.width = None if example is None else int(np.shape(example)[-1])
         self.tokens = False
         self.kind = next((p.dtype for p in module.parameters()), torch.float32)
@@ -191,7 +191,7 @@ class _Tracer:
         if isinstance(module, torch.nn.LSTM):
             self._lstm(item, module, path, self.names[source])
             return
-        op = module_op(module, width, self.kind)
+        op = module_op(module, width, self.kind, self.owned)
         op = op or torch_vectors.module_op(module, width, self.kind)
         op = op or self._maps(item, module)
         if op is not None:
@@ -374,7 +374,7 @@ def save(module: torch.nn.Module | Graph, path: Path, example: Any = None) -> No
 
 def _save_graph(graph: Graph, path: Path, sample: Any) -> None:
     record, arrays = to_record(graph)
-    tensors = {name: torch.tensor(value) for name, value in arrays.items()}
+    tensors = {name: torch.tensor(narrow(value)) for name, value in arrays.items()}
     write_content({"graph": record, "arrays": tensors}, path, sample)
 
 
@@ -391,4 +391,4 @@ def read(path: Path) -> tuple[Graph, Any]:
         return graph, None if example is None else example.numpy()
     module, example = load_with_example(path)
     data = None if example is None else example.numpy()
-    return trace(module, data), data
+    return rules.check(_Tracer(module, data, owned=True).graph()), data

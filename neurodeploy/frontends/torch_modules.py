@@ -26,20 +26,32 @@ def _array(value: Any) -> Any:
     return np.asarray(value.detach().cpu().numpy(), np.float64)
 
 
-def module_op(module: torch.nn.Module, width: int, kind: torch.dtype) -> Op | None:
+def _weight(value: Any, owned: bool) -> Any:
+    """Return a weight in its own precision; `owned`: nobody else will write to it."""
+    array = value.detach().cpu().numpy()
+    if owned:
+        array = array.view()
+        array.flags.writeable = False
+    return array
+
+
+def module_op(
+    module: torch.nn.Module, width: int, kind: torch.dtype, owned: bool = False
+) -> Op | None:
     """Return the operation of a module that reads `width` channels, or None if it is not known.
 
-    kind: the precision of the network's parameters, which that of the constants becomes.
+    kind: the precision of the network's parameters, which that of the constants becomes. owned:
+    nobody else will change the module, so the graph may keep its memory.
     """
     if isinstance(module, Neuron):
         return _neurons(module, kind)
     if isinstance(module, nn.BatchNorm):
         return _batchnorm(module)
     if isinstance(module, nn.Embedding):
-        return Linear(_array(module.weight).T.copy(), np.zeros(module.embedding_dim))
+        return Linear(_weight(module.weight, owned).T, np.zeros(module.embedding_dim))
     if isinstance(module, torch.nn.Linear):
         bias = np.zeros(module.out_features) if module.bias is None else _array(module.bias)
-        return Linear(_array(module.weight), bias)
+        return Linear(_weight(module.weight, owned), bias)
     if isinstance(module, nn.Threshold):
         return Affine(_array(module.gain().to(kind)), np.zeros(width))
     if isinstance(module, nn.Scale):

@@ -2,7 +2,8 @@
 
 Every node maps a sequence [T, B, width of its inputs] to a sequence [T, B, width]; only `Reduce`
 drops the time axis. Nothing here knows about files, frameworks, integers or chips. Arrays are
-float64; those of a float32 model hold exactly the values that were trained.
+float64; those of a float32 model hold exactly the values that were trained, and a Linear keeps
+them in as much memory (`kept`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodeploy.errors import InputError
+from neurodeploy.graph.kept import Kept, kept, stored
+from neurodeploy.matrices import blocks
 from neurodeploy.neurons import SPECS, NeuronSpec
 
 Array = npt.NDArray[np.float64]
@@ -37,10 +40,10 @@ class Op:
     """An operation."""
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            value = getattr(self, item.name)
-            if isinstance(value, np.ndarray):
-                object.__setattr__(self, item.name, value.astype(np.float64))
+        for name, value in list(vars(self).items()):
+            kept_narrow = isinstance(getattr(type(self), name, None), Kept)
+            if isinstance(value, np.ndarray) and not kept_narrow:
+                object.__setattr__(self, name, value.astype(np.float64))
 
     def width_of(self, inputs: Sequence[int]) -> int:
         """Return the channels of the output, given those of the inputs."""
@@ -68,6 +71,7 @@ class Input(Op):
         return self.width
 
 
+@kept("weight")
 @dataclass(frozen=True, eq=False)
 class Linear(Op):
     """y = weight @ x + bias. weight [out, in], bias [out] (zeros if there is none)."""
@@ -75,16 +79,21 @@ class Linear(Op):
     weight: Array
     bias: Array
 
+    @property
+    def stored(self) -> npt.NDArray[Any]:
+        """The weight as it is kept: the same numbers, in float32 where that loses nothing."""
+        return stored(self, "weight")
+
     def width_of(self, inputs: Sequence[int]) -> int:  # noqa: ARG002
         """Return the rows of the weight."""
-        return len(self.weight)
+        return len(self.stored)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.weight.ndim != 2 or self.bias.shape != self.weight.shape[:1]:
+        if self.stored.ndim != 2 or self.bias.shape != self.stored.shape[:1]:
             raise InputError(
                 "E107",
-                f"a Linear has weight {self.weight.shape} and bias {self.bias.shape}",
+                f"a Linear has weight {self.stored.shape} and bias {self.bias.shape}",
                 fix="a weight is [out, in] and its bias [out]",
             )
 
@@ -399,23 +408,31 @@ class Graph:
 
 def identical(a: Graph, b: Graph) -> bool:
     """Say whether two graphs have the same nodes, wiring and, bit for bit, constants."""
-    return a.output == b.output and [_plain(n) for n in a] == [_plain(n) for n in b]
+    return digest(a) == digest(b)
 
 
 def digest(graph: Graph) -> str:
     """Return a fingerprint of nodes, wiring and constants."""
-    return hashlib.sha256(repr([graph.output, *map(_plain, graph)]).encode()).hexdigest()
+    found = hashlib.sha256(repr(graph.output).encode())
+    for node in graph:
+        found.update(repr((node.name, type(node.op).__name__, node.inputs)).encode())
+        for item in fields(node.op):
+            value = vars(node.op)[item.name]
+            if value is not None:
+                _update(found, (item.name, value))
+    return found.hexdigest()
 
 
-def _plain(node: Node) -> Any:
-    pairs = ((item.name, getattr(node.op, item.name)) for item in fields(node.op))
-    values = {name: _value(value) for name, value in pairs if value is not None}
-    return node.name, type(node.op).__name__, node.inputs, values
-
-
-def _value(value: Any) -> Any:
+def _update(found: Any, value: Any) -> None:
+    """Add a value to a fingerprint; of arrays the numbers, however they are kept."""
     if isinstance(value, np.ndarray):
-        return value.shape, value.tobytes()
-    if isinstance(value, Mapping):
-        return {key: _value(item) for key, item in sorted(value.items())}
-    return value
+        found.update(repr(value.shape).encode())
+        for _, rows in blocks(np.atleast_1d(value)):
+            found.update(np.ascontiguousarray(rows).data)
+    elif isinstance(value, Mapping):
+        _update(found, sorted(value.items()))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _update(found, item)
+    else:
+        found.update(repr(value).encode() + b"\0")

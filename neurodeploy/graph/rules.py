@@ -116,8 +116,8 @@ def _node(graph: Graph, node: Node) -> Iterator[NeurodeployError]:
 
 def _reads(op: Op, widths: list[int], where: str) -> Iterator[NeurodeployError]:
     """Check that an operation with a width of its own is given that width."""
-    if isinstance(op, Linear) and widths[0] != op.weight.shape[1]:
-        what = f"weight has {op.weight.shape[1]} columns, its input {widths[0]} channels"
+    if isinstance(op, Linear) and widths[0] != op.stored.shape[1]:
+        what = f"weight has {op.stored.shape[1]} columns, its input {widths[0]} channels"
         yield InputError("E107", what, where=where)
     if isinstance(op, Maps) and widths[0] != prod(op.shape):
         what = f"it reads maps {op.shape}, {prod(op.shape)} values; its input has {widths[0]}"
@@ -184,7 +184,7 @@ def _parameters(op: Neurons, where: str) -> Iterator[NeurodeployError]:
 
 def _arrays(op: Op) -> Iterator[tuple[str, Any]]:
     for item in fields(op):
-        value = getattr(op, item.name)
+        value = vars(op)[item.name]  # as it is kept
         if isinstance(value, np.ndarray):
             yield item.name, value
         elif isinstance(value, Mapping):

@@ -25,7 +25,7 @@ import warnings
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
@@ -93,10 +93,9 @@ def write_content(content: dict[str, Any], path: str | os.PathLike[str], example
     if example is not None and (not isinstance(example, Tensor) or example.dim() != 3):
         got = list(example.shape) if isinstance(example, Tensor) else type(example).__name__
         raise InputError("E106", f"the example is {got}", fix="give a tensor [T, B, C]")
-    file, own = io.BytesIO(), None if example is None else _own(example)
-    torch.save({"format": FORMAT, "version": VERSION, **content, "example": own}, file)
-    with new_file(Path(path)) as beside:
-        beside.write_bytes(file.getvalue())
+    own = None if example is None else _own(example)
+    with new_file(Path(path)) as beside, beside.open("wb") as file:
+        torch.save({"format": FORMAT, "version": VERSION, **content, "example": own}, file)
 
 
 def load(path: str | os.PathLike[str]) -> torch.nn.Module:
@@ -266,40 +265,47 @@ def _own(tensor: Tensor) -> Tensor:
 def _read(path: Path) -> Any:
     where = str(path)
     try:
-        data = path.read_bytes()
+        file = path.open("rb")
     except OSError as error:
         what = f"cannot read the model: {error.strerror}"
         raise InputError("E101", what, where=where, fix="give the path of a file") from error
-    try:
-        if _is_torchscript(data):
-            raise pickle.UnpicklingError("TorchScript")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load fails on bad files in more ways than it documents
-        if isinstance(error, pickle.UnpicklingError) and _holds_code(data):
-            what = "the file holds pickled Python objects, which may run code: it was not loaded"
-            raise InputError("E102", what, where=where, fix=SAVE_HINT) from None
-        what = "the file is truncated, damaged, or not a torch file"
-        raise InputError("E101", what, where=where, fix=SAVE_HINT) from error
+    with file:
+        try:
+            if _is_torchscript(file):
+                raise pickle.UnpicklingError("TorchScript")
+            file.seek(0)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch.load fails on bad files in more ways than documented
+            if isinstance(error, pickle.UnpicklingError) and _holds_code(file):
+                what = (
+                    "the file holds pickled Python objects, which may run code: it was not loaded"
+                )
+                raise InputError("E102", what, where=where, fix=SAVE_HINT) from None
+            what = "the file is truncated, damaged, or not a torch file"
+            raise InputError("E101", what, where=where, fix=SAVE_HINT) from error
 
 
-def _is_torchscript(data: bytes) -> bool:
+def _is_torchscript(file: IO[bytes]) -> bool:
     """Tell TorchScript archives; raise if a zip file is damaged, which torch does not notice."""
-    if not zipfile.is_zipfile(io.BytesIO(data)):
+    if not zipfile.is_zipfile(file):
         return False
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+    with zipfile.ZipFile(file) as archive:
         if archive.testzip() is not None:
             raise zipfile.BadZipFile
         return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
-def _holds_code(data: bytes) -> bool:
+def _holds_code(file: IO[bytes]) -> bool:
     """Tell if the pickles of a file are whole and refer to Python objects, without running them."""
-    if zipfile.is_zipfile(io.BytesIO(data)):
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
             pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
             data = archive.read(pickles[0]) if pickles else b""
+    else:
+        file.seek(0)
+        data = file.read()
     stream, code = io.BytesIO(data), {"GLOBAL", "STACK_GLOBAL", "INST"}
     try:
         while stream.tell() < len(data):

@@ -38,6 +38,7 @@ from neurodeploy.graph.ir import (
     VectorOp,
 )
 from neurodeploy.graph.vectors import bounds_of, cell_bound
+from neurodeploy.matrices import bounds
 from neurodeploy.neurons import Kind
 from neurodeploy.passes.base import GraphPass
 
@@ -118,9 +119,8 @@ def _stateless(op: Op, inputs: list[Range]) -> tuple[Array, Array]:
     if isinstance(op, Input):
         return np.full(op.width, 0.0 if op.spiking else -1.0), np.ones(op.width)
     if isinstance(op, Linear):
-        up, down = np.maximum(op.weight, 0), np.minimum(op.weight, 0)
-        low, high = inputs[0].low, inputs[0].high
-        return up @ low + down @ high + op.bias, up @ high + down @ low + op.bias
+        low, high = bounds(op.stored, inputs[0].low, inputs[0].high)
+        return low + op.bias, high + op.bias
     if isinstance(op, Add):
         return sum_of([r.low for r in inputs]), sum_of([r.high for r in inputs])
     if isinstance(op, VectorOp):

@@ -126,6 +126,8 @@ def _absorb(graph: Graph, name: str) -> Graph:
     if not isinstance(linear, Linear) or len(graph.readers(source.name)) > 1:
         return graph
     assert isinstance(op, Population)
-    rows = Linear(linear.weight * op.sign[:, None], linear.bias * op.sign)
+    kept = bool(np.all(op.sign == 1))
+    weight = linear.stored if kept else linear.weight * op.sign[:, None]
+    rows = Linear(weight, linear.bias * op.sign)
     graph = graph.replace(name, replace(op, sign=np.ones_like(op.sign)))
     return graph.replace(source.name, rows)

@@ -37,6 +37,7 @@ from neurodeploy.graph.ir import (
     VectorOp,
 )
 from neurodeploy.graph.maps import Maps
+from neurodeploy.matrices import Matrix, times
 from neurodeploy.neurons import Kind
 from neurodeploy.passes.base import GraphPass
 
@@ -90,15 +91,15 @@ def behind_readout(graph: Graph) -> list[str]:
     return names
 
 
-def head(graph: Graph) -> tuple[Array | None, Array]:
+def head(graph: Graph) -> tuple[Matrix | None, Array]:
     """Return the one weight [out, n] (or None) and bias [out] of what follows the Reduce."""
-    weight: Array | None = None
+    weight: Matrix | None = None
     bias = np.zeros(1)
     for name in behind_readout(graph):
         op = graph[name].op
         if isinstance(op, Linear):
-            bias = op.bias + op.weight @ np.broadcast_to(bias, op.weight.shape[1])
-            weight = op.weight if weight is None else op.weight @ weight
+            bias = op.bias + times(op.stored, np.broadcast_to(bias, op.stored.shape[1]))
+            weight = op.stored if weight is None else op.weight @ weight
         elif isinstance(op, Affine):
             matrix = np.diag(op.gain) if weight is None else op.gain[:, None] * weight
             weight, bias = matrix, op.gain * bias + op.bias

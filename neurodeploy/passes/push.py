@@ -42,6 +42,7 @@ from neurodeploy.graph.ir import (
     Reduce,
     VectorOp,
 )
+from neurodeploy.matrices import times
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +125,8 @@ class _Pusher:
         """Multiply the rows of a Linear, and add to its bias."""
         node = self.new[name]
         assert isinstance(node.op, Linear)
-        op = Linear(node.op.weight * gain[:, None], node.op.bias * gain + bias)
+        weight = node.op.stored if np.all(gain == 1) else node.op.weight * gain[:, None]
+        op = Linear(weight, node.op.bias * gain + bias)
         self.new[name] = replace(node, op=op)
 
     def _own_linear(self, name: str) -> bool:
@@ -139,7 +141,8 @@ class _Pusher:
         return Pending(p.source, gain * p.gain, gain * p.bias + bias)
 
     def _linear(self, node: Node, op: Linear, p: Pending) -> Pending:
-        weight, bias = op.weight * p.gain, op.bias + op.weight @ p.bias
+        weight = op.stored if np.all(p.gain == 1) else op.weight * p.gain
+        bias = op.bias + times(op.stored, p.bias)
         readers = self._true_readers(node.name)
         if len(readers) == 1 and isinstance(self.graph[readers[0]].op, VectorOp):
             return self._keep(node, (p.source,), Linear(weight, bias))  # its one operand adds it

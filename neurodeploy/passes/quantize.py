@@ -12,6 +12,7 @@ the host.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -30,6 +31,7 @@ from neurodeploy.graph.ir import (
     Reduce,
     VectorOp,
 )
+from neurodeploy.matrices import Matrix, blocks, times
 from neurodeploy.neurons import Kind
 from neurodeploy.passes.bits import (
     DEFAULT,
@@ -163,7 +165,7 @@ class _Lowering:
 
     def _dense(self, name: str, unit: Array) -> tuple[ir.Edge, ...]:
         """Return the edges of a Linear: one, or one per part of a concatenation."""
-        weight = self.units.integers(name, unit).astype(np.int64)
+        weight = self.units.integers(name, unit)
         exponent = self.units.exponents.get(name, 0)
         self._note_weights(name, weight, unit * 2.0**exponent)
         bits = self.units.bits[name] if np.abs(weight).max(initial=0) > 1 else LEAST
@@ -255,7 +257,7 @@ class _Lowering:
                 bits = min(bits, room - math.ceil(math.log2(len(reader.inputs))))
             if not isinstance(reader.op, Linear) or is_head(self.graph, reader.name):
                 continue
-            sums = reader.op.weight.shape[1] * self.units.weight_max(reader.name)
+            sums = reader.op.stored.shape[1] * self.units.weight_max(reader.name)
             exponent = EXPONENT_MAX if self._may_shift(reader.name) else 0
             room = self.numbers.current_bits - math.ceil(math.log2(sums * 2**exponent))
             if not self.units.private(reader.name):  # the sums travel on, as a stream of their own
@@ -325,7 +327,7 @@ class _Lowering:
         size = np.abs(np.rint(exact / unit[:, None]))
         clipped = size > self.units.weight_max(recurrent_name(name))
         self.notes.setdefault(name, {}).update(
-            recurrent_weight_error_rms=_error_rms(weight, unit, exact),
+            recurrent_weight_error_rms=_error_rms(weight, unit, blocks(exact)),
             recurrent_weights_clipped=int(np.count_nonzero(clipped)),
         )
 
@@ -354,7 +356,7 @@ class _Lowering:
         source: str,
         kind: str,
         unit: Array,
-        weight: Array | None,
+        weight: Matrix | None,
         offset: Array,
         bias: Array,
         *,
@@ -364,14 +366,17 @@ class _Lowering:
         if weight is None:
             total = np.broadcast_to(offset, len(unit)) + bias
             return ir.Readout(source=source, kind=kind, unit=unit, offset=total, mean=mean)
-        exact = weight * unit
-        scale = float(np.abs(exact).max()) / (2 ** (self.numbers.readout_bits - 1) - 1) or 1.0
+        top = max(float(np.abs(part * unit).max()) for _, part in blocks(weight))
+        scale = top / (2 ** (self.numbers.readout_bits - 1) - 1) or 1.0
+        whole = [
+            ir.fitted(np.rint(part * unit / scale).astype(np.int64)) for _, part in blocks(weight)
+        ]
         return ir.Readout(
             source=source,
             kind=kind,
             unit=np.full(len(weight), scale),
-            offset=offset + weight @ bias,
-            weight=np.rint(exact / scale).astype(np.int64),
+            offset=offset + times(weight, bias),
+            weight=np.concatenate(whole),
             mean=mean,
         )
 
@@ -383,17 +388,23 @@ class _Lowering:
         if source is not None and isinstance(op, Linear):
             unit = self.units.of(source)
             none = np.zeros(len(unit))
-            return self._head(source, "steps", unit, op.weight, op.bias, none, mean=False)
+            return self._head(source, "steps", unit, op.stored, op.bias, none, mean=False)
         offset = op.bias if isinstance(op, Linear) else np.zeros(self.graph.widths[name])
         amplitude = op.amplitude if isinstance(op, Population) and op.model.spiking else 1.0
         unit = self.units.of(name) * amplitude
         return self._head(name, "steps", unit, None, offset, np.zeros(len(unit)), mean=False)
 
 
-def _error_rms(weight: ir.Ints, unit: Array, exact: Array) -> float:
-    """Return the error of integer weights whose rows are worth `unit`, relative to their size."""
-    size = float(np.sqrt(np.mean(exact**2)))
-    error = float(np.sqrt(np.mean((weight * unit[:, None] - exact) ** 2)))
+def _error_rms(weight: ir.Ints, unit: Array, exact: Iterable[tuple[slice, Array]]) -> float:
+    """Return the error of integer weights whose rows are worth `unit`, relative to their size.
+
+    exact: the weights that they stand for, some rows at a time.
+    """
+    squares = [
+        (np.sum(part**2), np.sum((weight[rows] * unit[rows, None] - part) ** 2))
+        for rows, part in exact
+    ]
+    size, error = (float(np.sqrt(sum(each) / weight.size)) for each in zip(*squares, strict=True))
     return error / size if size else 0.0
 
 

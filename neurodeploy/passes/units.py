@@ -14,7 +14,7 @@ weights multiply it; what it adds to a sum directly has the unit of the sum.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,7 +35,9 @@ from neurodeploy.graph.ir import (
     Ternary,
     VectorOp,
 )
+from neurodeploy.matrices import blocks
 from neurodeploy.passes.bits import recurrent_name
+from neurodeploy.program.ir import Ints, fitted
 
 EXPONENT_MAX = 7
 WIDE_BITS = 16  #: of what a vector operation sends where no weights multiply it
@@ -148,11 +150,15 @@ class Units:
             return [name]
         return [part for inner in self.graph[name].inputs for part in self.parts(inner)]
 
-    def weights(self, name: str) -> Array:
-        """Return the weights of a Linear in front of integers: columns times their units."""
+    def weights(self, name: str) -> Iterator[tuple[slice, Array]]:
+        """Yield the weights of a Linear in front of integers: columns times their units.
+
+        Some rows at a time, and which they are (`matrices`).
+        """
         node = self.graph[name]
         assert isinstance(node.op, Linear)
-        return node.op.weight * self.of(node.inputs[0])
+        unit = self.of(node.inputs[0])
+        return ((rows, part * unit) for rows, part in blocks(node.op.stored))
 
     def rows(self, name: str) -> Array:
         """Return the unit of each row of a private Linear in front of neurons or vectors.
@@ -160,10 +166,10 @@ class Units:
         In front of vectors, weights of one size in all rows become -1, 0 and 1.
         """
         (reader,) = self.graph.readers(name)
-        weights = np.abs(self.weights(name))
         again = self.recurrent_weights(reader.name)
-        if isinstance(reader.op, VectorOp) and again is None and _one_size(weights):
-            return np.full(len(weights), weights.max())
+        alone = isinstance(reader.op, VectorOp) and again is None
+        if alone and _one_size(part for _, part in self.weights(name)):
+            return np.full(self.graph.widths[name], self._tops(name).max())
         tops = {name: self._finest(name)}
         if again is not None:
             own = recurrent_name(reader.name)
@@ -179,8 +185,12 @@ class Units:
 
     def _finest(self, name: str) -> Array:
         """Return the least unit of each row of a Linear in which its weights have their bits."""
-        top = np.abs(self.weights(name)).max(axis=1, initial=0.0)
-        return np.asarray(top / self.weight_max(name))
+        return np.asarray(self._tops(name) / self.weight_max(name))
+
+    def _tops(self, name: str) -> Array:
+        """Return the greatest magnitude of the weights in each row of a Linear."""
+        parts = [np.abs(part).max(axis=1, initial=0.0) for _, part in self.weights(name)]
+        return np.concatenate(parts)
 
     def recurrent(self, name: str, unit: Array) -> Array:
         """Return the integer recurrent weights of a node whose currents are worth `unit`.
@@ -214,11 +224,15 @@ class Units:
         parts = [each / 2.0 ** self.exponents[name] for name, each in finest.items()]
         return _positive(np.max(parts, axis=0))
 
-    def integers(self, name: str, unit: Array) -> Array:
+    def integers(self, name: str, unit: Array) -> Ints:
         """Return the integer weights of a Linear whose rows are worth `unit`."""
-        scale = unit * 2.0 ** self.exponents.get(name, 0)
-        whole = np.rint(self.weights(name) / scale[:, None])
-        return np.clip(whole, -self.weight_max(name), self.weight_max(name))
+        scale = (unit * 2.0 ** self.exponents.get(name, 0))[:, None]
+        most = self.weight_max(name)
+        parts = [
+            np.clip(np.rint(part / scale[rows]), -most, most).astype(np.int16)
+            for rows, part in self.weights(name)
+        ]
+        return fitted(np.concatenate(parts))
 
     def _group(self, name: str) -> None:
         """Choose the unit of every stream connected with `name`, and its Linears' exponents."""
@@ -261,7 +275,7 @@ class Units:
         """Whether a reader of a stream would have to multiply if its channels differed in unit."""
         return any(
             (isinstance(reader.op, Ternary) and reader.op.per_step)
-            or (isinstance(reader.op, Linear) and _one_size(np.abs(reader.op.weight)))
+            or (isinstance(reader.op, Linear) and _one_size(p for _, p in blocks(reader.op.stored)))
             for reader in self.graph.readers(name)
         )
 
@@ -280,11 +294,20 @@ class Units:
         return [node.name for node in self.graph if node.name in found]
 
 
-def _one_size(sizes: Array) -> bool:
-    """Whether all numbers >= 0 that are not zero are the same, and a row has more than one."""
-    used = sizes[sizes > 0]
-    several = sizes.ndim == 2 and bool(np.any(np.count_nonzero(sizes, axis=1) > 1))
-    return several and bool(np.all(np.abs(used - used[0]) <= 1e-12 * used[0]))
+def _one_size(parts: Iterable[Array]) -> bool:
+    """Whether all weights that are not zero have the same size, and a row has more than one.
+
+    parts: rows of a matrix, some at a time.
+    """
+    size, several = None, False
+    for part in parts:
+        used = np.abs(part[part != 0])
+        if used.size:
+            size = used[0] if size is None else size
+            if np.any(np.abs(used - size) > 1e-12 * size):
+                return False
+        several = several or bool(np.any(np.count_nonzero(part, axis=1) > 1))
+    return several
 
 
 def _positive(unit: Array) -> Array:

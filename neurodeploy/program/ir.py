@@ -38,7 +38,8 @@ Reals = npt.NDArray[np.float64]
 class Dense:
     """current += (weight @ source) << exponent, `delay` steps later; weight [out, in].
 
-    Weights are signed integers of `weight_bits`, from the Linear that the graph calls `linear`.
+    Weights are signed integers of `weight_bits`, from the Linear that the graph calls `linear`,
+    in the narrowest type that holds them.
     """
 
     source: str
@@ -47,6 +48,16 @@ class Dense:
     exponent: int = 0
     delay: int = 0
     linear: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weight", fitted(self.weight))
+
+
+def fitted(array: Ints) -> Ints:
+    """Return integers in the narrowest type that holds them and their negatives."""
+    top = int(max(-int(array.min(initial=0)), int(array.max(initial=0))))
+    kind = next(t for t in (np.int8, np.int16, np.int32, np.int64) if top <= np.iinfo(t).max)
+    return array.astype(kind, copy=False)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -213,6 +224,10 @@ class Readout:
     offset: Reals
     weight: Ints | None = None
     mean: bool = False
+
+    def __post_init__(self) -> None:
+        if self.weight is not None:
+            object.__setattr__(self, "weight", fitted(self.weight))
 
 
 @dataclass(frozen=True, kw_only=True)

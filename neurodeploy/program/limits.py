@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from neurodeploy.errors import FitError, NeurodeployError, together
+from neurodeploy.matrices import bounds
 from neurodeploy.program.ir import (
     Dense,
     Edge,
@@ -171,7 +172,7 @@ def current_bounds(program: Program) -> dict[str, tuple[Reals, Reals]]:
 
     In float64: exact up to 2**53, far above any register.
     """
-    bounds: dict[str, tuple[Reals, Reals]] = {}
+    found: dict[str, tuple[Reals, Reals]] = {}
     values: dict[str, tuple[Reals, Reals]] = {}
     for node in program:
         ones = np.ones(node.width)
@@ -180,16 +181,16 @@ def current_bounds(program: Program) -> dict[str, tuple[Reals, Reals]]:
             continue
         if isinstance(node, Vector):
             values[node.name] = (ones * node.low, ones * node.high)
-            bounds[node.name] = _vector_bounds(node, values)
+            found[node.name] = _vector_bounds(node, values)
             continue
         if isinstance(node, Population):
             spiking, top = node.model.spiking, float(program.fixed(node).state_max)
             values[node.name] = (ones * 0, ones) if spiking else (-ones * top, ones * top)
         parts = [_edge_bounds(edge, *values[edge.source]) for edge in node.edges]
         low, high = np.sum([p[0] for p in parts], axis=0), np.sum([p[1] for p in parts], axis=0)
-        bounds[node.name] = (low, high)
+        found[node.name] = (low, high)
         values.setdefault(node.name, (low, high))
-    return bounds
+    return found
 
 
 def _vector_bounds(node: Vector, values: Mapping[str, tuple[Reals, Reals]]) -> tuple[Reals, Reals]:
@@ -204,9 +205,7 @@ def _vector_bounds(node: Vector, values: Mapping[str, tuple[Reals, Reals]]) -> t
 
 def _edge_bounds(edge: Edge, low: Reals, high: Reals) -> tuple[Reals, Reals]:
     if isinstance(edge, Dense):
-        up = np.maximum(edge.weight, 0).astype(np.float64)
-        down = np.minimum(edge.weight, 0).astype(np.float64)
-        ends = up @ low + down @ high, up @ high + down @ low
+        ends = bounds(edge.weight, low, high)
     else:
         both = edge.sign * low, edge.sign * high
         ends = np.minimum(*both), np.maximum(*both)

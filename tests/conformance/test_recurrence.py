@@ -373,8 +373,8 @@ def test_recurrent_synapses_take_memory_and_count_in_the_bounds():
     assert more[0].synapses - more[1].synapses == node.width
     assert more[0].weight_bits - more[1].weight_bits == node.width * program.numbers.weight_bits
     low, high = current_bounds(program)["n"]
-    top = np.abs(node.edges[0].weight).sum(axis=1) * program.source.high << node.edges[0].exponent
-    weight = node.recurrent.weight << node.recurrent.exponent
+    weights = [e.weight.astype(np.int64) << e.exponent for e in (node.edges[0], node.recurrent)]
+    top, weight = np.abs(weights[0]).sum(axis=1) * program.source.high, weights[1]
     np.testing.assert_array_equal(high, top + np.maximum(weight, 0).sum(axis=1))
     np.testing.assert_array_equal(low, -top + np.minimum(weight, 0).sum(axis=1))
 

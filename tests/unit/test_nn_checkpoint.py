@@ -177,7 +177,7 @@ def test_a_failed_save_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(type(path), "write_bytes", full)
+    monkeypatch.setattr(torch, "save", full)
     with pytest.raises(InputError, match="No space left") as caught:
         save(SDTCM(1, 4, 1, 2), path)
     assert caught.value.code == "E110"

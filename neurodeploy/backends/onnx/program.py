@@ -204,7 +204,8 @@ class _Writer:
         current = self._current(node)
         own: Mapping[str, Ints] = {"shift": node.shift, "bias": node.bias, **node.coefs}
         if node.recurrent is not None:
-            own = {**own, "recurrent": node.recurrent.weight.T << node.recurrent.exponent}
+            weight = node.recurrent.weight.T.astype(np.int64)
+            own = {**own, "recurrent": weight << node.recurrent.exponent}
         inputs = [self._integers(f"{node.name}/{key}", value) for key, value in own.items()]
         fixed = self.program.fixed(node)
         run = name_of(node, fixed)
