@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint lava clean
+.PHONY: demo test lint lava peers clean
 
 demo: .venv/demo.ready lava
 	$(BIN)/python examples/smnist/demo.py
@@ -19,6 +19,10 @@ lint: .venv/dev.ready
 
 lava: .venv/demo.ready
 	$(BIN)/neurodeploy doctor --install-lava
+
+# Other people's programs that tests/peers compares with; without them those tests are skipped.
+peers: .venv/dev.ready
+	$(PIP) --no-deps -r tests/peers/requirements.txt
 
 .venv/python.ready:
 	$(PYTHON) -c 'import sys; sys.exit("neurodeploy needs Python 3.10 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 10) else 0)'

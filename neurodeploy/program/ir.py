@@ -308,3 +308,8 @@ def edges(node: ProgramNode, *, recurrent: bool = True) -> tuple[Edge, ...]:
     """Return the edges into a node, on request only those from others; a Source has none."""
     found = () if isinstance(node, Source) else node.edges
     return found if recurrent else tuple(edge for edge in found if edge.source != node.name)
+
+
+def backwards(node: ProgramNode) -> bool:
+    """Whether a node runs backwards in time."""
+    return isinstance(node, Population | Vector) and node.reverse

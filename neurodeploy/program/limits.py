@@ -21,6 +21,7 @@ from neurodeploy.program.ir import (
     Source,
     Stream,
     Vector,
+    backwards,
 )
 from neurodeploy.program.memory import Footprint, footprint
 from neurodeploy.targets import Target
@@ -119,7 +120,7 @@ def vector_units_exist(program: Program, target: Target) -> Broken:
 def time_runs_forwards(program: Program, target: Target) -> Broken:
     """A streaming target answers a step before it knows the next: no layer runs backwards."""
     for node in program:
-        if isinstance(node, Population | Vector) and node.reverse and target.timing.streaming:
+        if backwards(node) and target.timing.streaming:
             yield f'{type(node).__name__.lower()} "{node.name}" (reverse)', 1, 0
 
 

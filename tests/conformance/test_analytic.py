@@ -42,6 +42,18 @@ def relu():
     return torch.nn.Sequential(*layers, nd.nn.Readout("sum"))
 
 
+class LSTM(torch.nn.Module):
+    """Two layers, a mean, a classifier."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nd.nn.LSTM(3, 5), nd.nn.LSTM(5, 4)
+        self.readout, self.classifier = nd.nn.Readout("mean"), torch.nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.classifier(self.readout(self.b(self.a(x))))
+
+
 MLP = {"sizes": [3, 5, 4, 2], "recurrent": [True, False]}
 BLOCKS = {"inputs": 3, "width": 4, "blocks": 2, "classes": 2}
 SSM = {**BLOCKS, "state": 4}
@@ -99,6 +111,12 @@ ROWS = {
         {},
     ),
     "s4d": ("s4d", SSM, S4, {}),
+    "lstm": (
+        "lstm",
+        {"sizes": [3, 5, 4], "classes": 2},
+        LSTM,
+        {"layers.0": "a.0", "layers.1": "b.0"},
+    ),
     "relu": (
         "relu_mlp",
         {"sizes": [3, 5, 4, 2]},

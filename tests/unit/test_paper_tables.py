@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from neurodeploy.errors import InputError
-from neurodeploy.reports.analytic import expected, lstm, sdtcm
-from neurodeploy.reports.analytic.architecture import KNOWN, architecture, architecture_names
+from neurodeploy.reports.analytic import FAMILIES, expected, lstm, sdtcm
+from neurodeploy.reports.analytic.architecture import architecture, architecture_names
 from neurodeploy.reports.analytic.tables import TABLES, paper_table
 from neurodeploy.reports.analytic.text import table_lines, table_record
 from neurodeploy.reports.energy import energy
@@ -121,7 +121,7 @@ def test_an_unknown_table_is_named():
 def test_every_shipped_architecture_has_sources_and_counts(name):
     found = architecture(name)
     assert found.name == name
-    assert found.family in KNOWN
+    assert found.family in FAMILIES
     assert len(found.sources["sizes"]) > 30
     assert not found.rates or len(found.sources["rates"]) > 30
     rates = None if found.rates or found.family in ("lstm", "gsu") else {"*": 0.1}
@@ -194,6 +194,6 @@ def test_layers_and_their_loops_are_as_many():
         lstm(ASIC, sizes=(1, 2, 3), recurrent=(True,))
     for wrong in ({"sizes": [3, 2]}, {"sizes": [3, 2, 1], "recurrent": [True, True]}):
         with pytest.raises(InputError, match="E105"):
-            KNOWN["spiking_mlp"](ASIC, **wrong)
+            FAMILIES["spiking_mlp"](ASIC, **wrong)
     with pytest.raises(InputError, match="no neuron 'gru'"):
-        KNOWN["spiking_mlp"](ASIC, sizes=[1, 2, 3], neuron="gru")
+        FAMILIES["spiking_mlp"](ASIC, sizes=[1, 2, 3], neuron="gru")

@@ -26,6 +26,7 @@ from neurodeploy.program.ir import (
     ProgramNode,
     Source,
     Vector,
+    backwards,
     edges,
 )
 from neurodeploy.program.reference import check_length, read, to_integers
@@ -52,8 +53,8 @@ class _Tally:
             return
         name, count = node.name, np.count_nonzero(values, axis=(0, 1))
         self.sent[name] = self.sent.get(name, 0) + count
-        if isinstance(node, Population) and node.recurrent is not None:
-            unheard = np.count_nonzero(values[:, 0 if node.reverse else -1], axis=0)
+        if any(edge.source == name for edge in edges(node)):
+            unheard = np.count_nonzero(values[:, 0 if backwards(node) else -1], axis=0)
             self.fed_back[name] = self.fed_back.get(name, 0) + count - unheard
 
     def deliver(self, node: ProgramNode, edge: Edge, events: int) -> None:

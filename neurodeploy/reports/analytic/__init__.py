@@ -13,13 +13,13 @@ from neurodeploy.reports.analytic.families import (
     FAMILIES,
     binary_s4d,
     gsu,
+    lstm,
     relu_mlp,
     s4d,
     sdtcm,
     spiking_mlp,
     spiking_ssm,
 )
-from neurodeploy.reports.analytic.lstm import lstm
 
 __all__ = [
     "FAMILIES",

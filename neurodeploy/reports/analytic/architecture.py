@@ -17,22 +17,18 @@ Those of the papers ship with the package, each with a source for its sizes and 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from neurodeploy.errors import InputError
-from neurodeploy.program.ir import Program
 from neurodeploy.reports.analytic.expect import expected
 from neurodeploy.reports.analytic.families import FAMILIES
-from neurodeploy.reports.analytic.lstm import lstm
 from neurodeploy.reports.energy import Counts
 from neurodeploy.targets import Target
 from neurodeploy.targets.find import find_toml
 from neurodeploy.targets.toml import load_toml, malformed, record
-
-KNOWN: dict[str, Callable[..., Program | Counts]] = {**FAMILIES, "lstm": lstm}
 
 _SHIPPED = Path(__file__).parent / "networks"
 
@@ -62,7 +58,7 @@ class Architecture:
         rates and steps: in place of the file's; sizes: in place of those of that name. Raises
         InputError E105 for sizes or rates that do not fit.
         """
-        family, length = KNOWN[self.family], steps or self.steps
+        family, length = FAMILIES[self.family], steps or self.steps
         known = inspect.signature(family).parameters
         given = {**self.sizes, **sizes}
         for key in given:
@@ -80,10 +76,8 @@ class Architecture:
         if missing:
             what = f"{self.family} needs the sizes {', '.join(missing)}"
             raise InputError("E105", what, where=self.name, fix="give them under [sizes]")
-        found = family(target, **given)
-        if isinstance(found, Counts):
-            return found
-        return expected(found, self.rates if rates is None else rates, steps=length)
+        program = family(target, **given)
+        return expected(program, self.rates if rates is None else rates, steps=length)
 
 
 def architecture_names() -> list[str]:
@@ -98,8 +92,8 @@ def architecture(name: str) -> Architecture:
     """
     path = find_toml(name, _SHIPPED, architecture_names(), "architecture")
     found = record(Architecture, load_toml(path), path, "")
-    if found.family not in KNOWN:
-        fix = f"one of {', '.join(KNOWN)}"
+    if found.family not in FAMILIES:
+        fix = f"one of {', '.join(FAMILIES)}"
         raise malformed(path, f"family {found.family!r} is unknown", fix)
     if found.steps < 1:
         raise malformed(path, f"steps is {found.steps}", "give at least 1")

@@ -239,9 +239,38 @@ def s4d(
     return net.program("readout", classes)
 
 
+def lstm(
+    target: Target,
+    *,
+    sizes: Sequence[int],
+    recurrent: bool | Sequence[bool] = True,
+    classes: int | None = None,
+    weight_bits: int = 8,
+) -> Program:
+    """LSTM layers, `nn.LSTM`; with `classes`, a mean over time and a classifier.
+
+    sizes: inputs, and the width of each layer. recurrent: of all layers, or of each. Raises
+    InputError E105.
+    """
+    layers = len(sizes) - 1
+    loops = list(recurrent) if isinstance(recurrent, Sequence) else [recurrent] * layers
+    _require(layers >= 1, f"sizes are {list(sizes)}", "give inputs, and the width of each layer")
+    _require(len(loops) == layers, f"{len(loops)} recurrent for {layers} layers", "give one each")
+    net = Sketch(target, "lstm", weight_bits)
+    last = net.source(sizes[0], "values")
+    for i, (width, loop) in enumerate(zip(sizes[1:], loops, strict=True)):
+        gates = [net.dense(last, width) for _ in range(4)]
+        how: Any = {"scaled": (True,) * 5, "offset": (True,) * 4, "recurrent": bool(loop)}
+        last = net.vector(f"layers.{i}", "lstm", *gates, **how)
+    if classes is not None:
+        into = net.tap(last)
+        last = net.neurons("readout", "li", into, options={"leak": False}, bias=False)
+    return net.program(last, classes)
+
+
 FAMILIES: dict[str, Callable[..., Program]] = {
     function.__name__: function
-    for function in (spiking_mlp, sdtcm, spiking_ssm, binary_s4d, gsu, s4d, relu_mlp)
+    for function in (spiking_mlp, sdtcm, spiking_ssm, binary_s4d, gsu, s4d, relu_mlp, lstm)
 }
 
 

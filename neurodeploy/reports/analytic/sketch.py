@@ -117,8 +117,9 @@ class Sketch:
         *operands: Edge,
         scaled: Sequence[bool],
         offset: Sequence[bool] = (),
+        recurrent: bool = False,
     ) -> str:
-        """Add a vector operation, one edge an operand.
+        """Add a vector operation, one edge an operand, and one more from itself if recurrent.
 
         scaled: which operands, and last whether the result, are multiplied by a gain that is no
         power of two; offset: which operands have one.
@@ -126,22 +127,26 @@ class Sketch:
         width, count = self._width(operands[0]), len(operands)
         gains = [_constant(_GAIN if flag else 1, width) for flag in scaled]
         present = (*offset, *(False,) * (count - len(offset)))
-        zero = _constant(0, width)
+        loops = tuple(self._loop(name, width) for _ in operands) if recurrent else ()
+        params = {key: np.zeros((), np.int64) for key in KINDS[kind].params}
+        if KINDS[kind].registers:
+            params["state_bits"] = np.array(self.target.numbers.state_bits)
+        ternary = kind.startswith("ternary")
         node = Vector(
             name=name,
             width=width,
-            edges=operands,
-            operands=tuple(range(count)),
+            edges=(*operands, *loops),
+            operands=(*range(count), *range(count if recurrent else 0)),
             kind=kind,
             gain=np.array(gains[:-1]),
             shift=np.zeros((count, width), np.int64),
             offset=np.array([_constant(int(flag), width) for flag in present]),
             limit=np.zeros(count, np.int64),
-            params={key: np.zeros((), np.int64) for key in KINDS[kind].params},
+            params=params,
             out_gain=gains[-1],
-            out_shift=zero,
-            low=-1 if kind.startswith("ternary") else -(2**15) + 1,
-            high=1 if kind.startswith("ternary") else 2**15 - 1,
+            out_shift=_constant(0, width),
+            low=-1 if ternary else -(2**15) + 1,
+            high=1 if ternary else 2**15 - 1,
             unit=np.ones(width),
         )
         return self._add(node)

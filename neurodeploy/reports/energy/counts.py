@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from neurodeploy.program.ir import Population, Program
+from neurodeploy.program.ir import Program, backwards
 from neurodeploy.program.routes import PacketCount, packet_counts
 from neurodeploy.program.run import EdgeCount, NodeCount, Run
 from neurodeploy.targets import Target
@@ -64,13 +64,12 @@ def of_program(program: Program, **counted: Any) -> Counts:
     """Return counts on a program's target; `counted` are the other fields of `Counts`."""
     source = program.source
     kind = "tokens" if source.tokens else "spikes" if source.spiking else "values"
-    backwards = (n.name for n in program if isinstance(n, Population) and n.reverse)
     return Counts(
         target=program.target,
         numbers=program.numbers,
         inputs=source.name,
         input_kind=kind,
-        reverse=frozenset(backwards),
+        reverse=frozenset(node.name for node in program if backwards(node)),
         cores=len({part.core for part in program.placement}),
         **counted,
     )
