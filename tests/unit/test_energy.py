@@ -147,6 +147,8 @@ def test_a_table_of_events_prices_events_and_hops():
     assert priced.low_pj == pytest.approx(priced.total_pj - 40 * (81 - 52))
     assert priced.high_pj == priced.total_pj
     assert priced.not_priced == ("static power",)
+    # core 0: four additions and ten updates; core 3 five and ten
+    assert priced.least_s == pytest.approx((5 * 3.5 + 10 * 8.4) * 1e-9)
     assert [found.total_pj for found in priced.beside] == [None, None]
 
 
@@ -183,6 +185,9 @@ def test_static_power_is_paid_for_the_time_of_an_inference():
     untimed = energy(simulate(program, X), table)
     assert untimed.by_cause()["static"] == 0
     assert any("the time of a run is not known" in item for item in untimed.not_priced)
+    events = replace(prices("loihi1"), power_w={"chip": 0.01})  # whose times say how long, at least
+    least = energy(simulate(program, X), events)
+    assert least.by_cause()["static"] == pytest.approx(0.01 * least.least_s * 1e12)
 
 
 def test_what_has_no_price_is_named_and_adds_nothing(tiny):

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from neurodeploy.errors import InputError
 from neurodeploy.program.run import Run
 from neurodeploy.reports.energy import paper, physical
@@ -76,6 +78,7 @@ class Energy:
     high_pj: float
     not_priced: tuple[str, ...]
     not_modelled: tuple[str, ...]
+    least_s: float | None = None  #: the events of the busiest core one after another, if timed
 
     @property
     def total_pj(self) -> float:
@@ -116,9 +119,9 @@ def spread(done: Run | Counts) -> tuple[Energy, ...]:
 def _paper(counts: Counts) -> Energy:
     table = price_table(paper.TABLE)
     book = Book(table, counts.target, Assumptions(), 0)
-    layers = _layers(paper.quantities(counts), book, counts.each)
+    layers = _layers(paper.quantities(counts), book, counts)
     total = sum(layer.total_pj for layer in layers)
-    ann = _beside("ANN, every synapse a MAC", paper.without_spikes(counts), book, counts.each)
+    ann = _beside("ANN, every synapse a MAC", paper.without_spikes(counts), book, counts)
     return Energy(
         mode="paper",
         table=table.name,
@@ -135,6 +138,8 @@ def _paper(counts: Counts) -> Energy:
 
 
 def _physical(counts: Counts, prices: Prices) -> Energy:
+    least_s = _least_s(counts, prices)
+    counts = replace(counts, seconds=counts.seconds or least_s)
     layers, book = _priced(counts, prices)
     varied, lows, highs = [], dict[str, Any](), dict[str, Any]()
     for name, ends, low, high in VARIED:
@@ -155,12 +160,22 @@ def _physical(counts: Counts, prices: Prices) -> Energy:
         high_pj=_total(counts, prices, **highs),
         not_priced=_missing(book) + _gaps(counts, prices),
         not_modelled=counts.target.not_modelled,
+        least_s=least_s,
     )
+
+
+def _least_s(counts: Counts, prices: Prices) -> float | None:
+    """Return the time of an inference's events on the busiest core, if the table has times."""
+    times = [prices.time_ns.get(key) for key in ("synapse_op", "neuron_update_active")]
+    if None in times:
+        return None
+    loads = np.array([*counts.loads.values(), (0.0, 0.0)])
+    return float((loads @ np.array(times, float)).max()) * 1e-9 / counts.each
 
 
 def _priced(counts: Counts, prices: Prices, **how: Any) -> tuple[tuple[LayerEnergy, ...], Book]:
     book = Book(prices, counts.target, Assumptions(**how), counts.weight_bits)
-    return _layers(physical.quantities(counts, prices, book.how), book, counts.each), book
+    return _layers(physical.quantities(counts, prices, book.how), book, counts), book
 
 
 def _total(counts: Counts, prices: Prices, **how: Any) -> float:
@@ -196,21 +211,27 @@ def _anns(counts: Counts, prices: Prices, spiking: Book) -> Iterator[Beside]:
     synapses = sum(edge.synapses for edge in counts.edges if edge.weight_bits > 1)
     for name, bits, real in ((f"int{ANN_BITS} ANN", ANN_BITS, False), ("fp32 ANN", 32, True)):
         book = Book(prices, counts.target, Assumptions(), synapses * bits)
-        found = _beside(name, physical.without_spikes(counts, bits, real=real), book, counts.each)
+        found = _beside(name, physical.without_spikes(counts, bits, real=real), book, counts)
         more = [k for k in book.missing if k not in spiking.missing and not k.endswith("_64b")]
         yield replace(found, total_pj=None) if more else found
 
 
-def _beside(name: str, quantities: Iterable[Quantity], book: Book, each: int) -> Beside:
-    causes = _by_cause(_layers(quantities, book, each))
+def _beside(name: str, quantities: Iterable[Quantity], book: Book, counts: Counts) -> Beside:
+    causes = _by_cause(_layers(quantities, book, counts))
     return Beside(name=name, total_pj=sum(causes.values()), by_cause=causes)
 
 
-def _layers(quantities: Iterable[Quantity], book: Book, each: int) -> tuple[LayerEnergy, ...]:
+def _layers(quantities: Iterable[Quantity], book: Book, counts: Counts) -> tuple[LayerEnergy, ...]:
+    """Return the energies of all nodes, and of what is of no node where it costs anything."""
     sums: dict[str, dict[str, float]] = defaultdict(lambda: dict.fromkeys(CAUSES, 0.0))
     for item in quantities:
-        sums[item.layer][item.cause] += book.pj(item) / each
-    return tuple(LayerEnergy(name=name, by_cause=dict(causes)) for name, causes in sums.items())
+        sums[item.layer][item.cause] += book.pj(item) / counts.each
+    nodes = {node.name for node in counts.nodes}
+    return tuple(
+        LayerEnergy(name=name, by_cause=dict(causes))
+        for name, causes in sums.items()
+        if name in nodes or any(causes.values())
+    )
 
 
 def _by_cause(layers: Iterable[LayerEnergy]) -> dict[str, float]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from neurodeploy.program.ir import Program, backwards
+import numpy as np
+
+from neurodeploy.program.ir import Program, Reals, backwards
 from neurodeploy.program.routes import PacketCount, packet_counts
 from neurodeploy.program.run import EdgeCount, NodeCount, Run
 from neurodeploy.targets import Target
@@ -30,7 +32,7 @@ class Counts:
     inputs: str  #: the node that the input is
     input_kind: str  #: "spikes", "tokens" or "values"
     reverse: frozenset[str]  #: nodes that run backwards in time
-    cores: int  #: in use
+    loads: Mapping[int, tuple[float, float]]  #: synaptic operations and updates, by core in use
     edges: tuple[EdgeCount, ...]
     nodes: tuple[NodeCount, ...]
     readout_macs: float
@@ -41,6 +43,11 @@ class Counts:
     def each(self) -> int:
         """What to divide by for one inference."""
         return max(self.samples, 1)
+
+    @property
+    def cores(self) -> int:
+        """How many cores are in use."""
+        return len(self.loads)
 
     @property
     def weight_bits(self) -> int:
@@ -60,7 +67,13 @@ def residual_adds(node: NodeCount, heard: Sequence[EdgeCount]) -> int:
     return taps if taps < len(heard) else max(taps - 1, 0)
 
 
-def of_program(program: Program, **counted: Any) -> Counts:
+def of_program(
+    program: Program,
+    *,
+    edges: tuple[EdgeCount, ...],
+    nodes: tuple[NodeCount, ...],
+    **counted: Any,
+) -> Counts:
     """Return counts on a program's target; `counted` are the other fields of `Counts`."""
     source = program.source
     kind = "tokens" if source.tokens else "spikes" if source.spiking else "values"
@@ -70,9 +83,25 @@ def of_program(program: Program, **counted: Any) -> Counts:
         inputs=source.name,
         input_kind=kind,
         reverse=frozenset(node.name for node in program if backwards(node)),
-        cores=len({part.core for part in program.placement}),
+        loads=_loads(program, edges, nodes),
+        edges=edges,
+        nodes=nodes,
         **counted,
     )
+
+
+def _loads(
+    program: Program, edges: tuple[EdgeCount, ...], nodes: tuple[NodeCount, ...]
+) -> dict[int, tuple[float, float]]:
+    """Return what each core does: of a node on several, each its share of the neurons."""
+    done = {node.name: np.array([0.0, node.updates]) for node in nodes}
+    for edge in edges:
+        done[edge.target][0] += edge.operations
+    sums: dict[int, Reals] = {}
+    for part in program.placement:
+        share = (part.last - part.first) / program[part.node].width
+        sums[part.core] = sums.get(part.core, np.zeros(2)) + share * done[part.node]
+    return {core: (float(ops), float(updates)) for core, (ops, updates) in sums.items()}
 
 
 def of_run(run: Run) -> Counts:

@@ -30,6 +30,7 @@ def energy_record(priced: Energy) -> dict[str, Any]:
         "varied": [asdict(varied) for varied in priced.varied],
         "not_priced": list(priced.not_priced),
         "not_modelled": list(priced.not_modelled),
+        "least_s": priced.least_s,
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from neurodeploy.reports.energy.bill import Energy
 from neurodeploy.reports.energy.book import CAUSES
-from neurodeploy.reports.format import joules, table
+from neurodeploy.reports.format import joules, seconds, table
 
 
 def summary(priced: Energy) -> list[str]:
@@ -80,6 +80,8 @@ def _without(priced: Energy) -> str:
 
 def _limits(priced: Energy) -> list[str]:
     lines = [f"  scope: {priced.scope}"]
+    if priced.least_s is not None:
+        lines.append(f"  time: at least {seconds(priced.least_s)}, the events of the busiest core")
     if priced.not_priced:
         lines.append(f"  not in the table: {', '.join(priced.not_priced)}")
     if priced.not_modelled:
