@@ -11,24 +11,25 @@ from neurodeploy.cli.output import json_option, to_json
 
 if TYPE_CHECKING:
     from neurodeploy.neurons import NeuronSpec
-    from neurodeploy.targets import Target
+    from neurodeploy.targets import Prices, Target
 
 
 @click.command()
 @click.argument("name", required=False)
 @json_option
 def targets(name: str | None, as_json: bool) -> None:
-    """List the targets and price tables, or show everything about target NAME, with sources."""
+    """List targets and price tables, or show everything about the one called NAME, with sources."""
     from neurodeploy.targets import price_names, prices, target, target_names
 
-    chips = [target(name)] if name else [target(n) for n in target_names()]
-    tables = [] if name else [prices(n) for n in price_names()]
+    tables = [prices(n) for n in price_names() if name in (None, n)]
+    names = target_names() if name is None else [name]
+    chips = [] if name is not None and tables else [target(n) for n in names]
     if as_json:
         body = {"targets": [asdict(c) for c in chips], "prices": [asdict(t) for t in tables]}
         click.echo(to_json("targets", body))
         return
-    if name:
-        click.echo(_target_text(chips[0]))
+    if name is not None:
+        click.echo("\n".join([*map(_target_text, chips), *map(_prices_text, tables)]))
         return
     click.echo("targets")
     for chip in chips:
@@ -38,13 +39,29 @@ def targets(name: str | None, as_json: bool) -> None:
         click.echo(f"  {table.name:<12} {table.title} ({table.grade})")
 
 
+def _prices_text(table: Prices) -> str:
+    lines = [f"{table.name}: {table.title}", f"scope: {table.scope}"]
+    for unit, prefix, numbers in (
+        ("pJ", "", table.energy_pj),
+        ("W", "power_w.", table.power_w),
+        ("ns", "time_ns.", table.time_ns),
+    ):
+        for key, value in numbers.items():
+            span = table.ranges_pj.get(key, []) if unit == "pJ" else []
+            ends = f" ({span[0]} to {span[1]})" if span else ""
+            grade, source = table.grade_of(prefix + key), table.sources[prefix + key]
+            lines.append(f"  {key} = {value} {unit}{ends}    # {grade}: {source}")
+    return "\n".join(lines)
+
+
 def _target_text(chip: Target) -> str:
     lines = [f"{chip.name}: {chip.title}", f"prices: {chip.prices or 'none apply'}"]
-    parts = ["chip", "core", "numbers", "timing", *(["cycles"] if chip.cycles else [])]
+    parts = ["chip", "core", "numbers", "timing"]
+    parts += [part for part in ("cycles", "mesh") if getattr(chip, part)]
     for part in parts:
         for key, value in asdict(getattr(chip, part)).items():
-            if value is not None:
-                source = chip.sources[f"{part}.{key}"]
+            source = chip.sources.get(f"{part}.{key}")
+            if source is not None:
                 lines.append(f"  {part}.{key} = {value}    # {source}")
     return "\n".join([*lines, *(f"  not modelled: {item}" for item in chip.not_modelled)])
 

@@ -114,7 +114,10 @@ def _walk(t: Traffic, start: int, end: int, packets: float, links: Any) -> float
         way = (0 if along else 2) + (step < 0)
         at, size = (x, t.mesh[0]) if along else (y, t.mesh[1])
         off = (at + (step > 0)) % size == 0
-        links[4 * (y * wide + x) + way] += packets * (t.mesh[5] if off else t.mesh[3])
+        row, column = y, x
+        if off:  # all rows, or columns, of a chip share the link to the next
+            row, column = (y - y % t.mesh[1], x) if along else (y, x - x % t.mesh[0])
+        links[4 * (row * wide + column) + way] += packets * (t.mesh[5] if off else t.mesh[3])
         cycles += t.mesh[4] if off else t.mesh[2]
         x, y = (x + step, y) if along else (x, y + step)
     return float(cycles)

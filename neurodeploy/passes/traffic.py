@@ -111,16 +111,16 @@ def _updating(program: Program, piece: Piece, machine: Machine | None) -> int:
 
 
 def _machine(target: Target) -> dict[str, Ints]:
-    """Return the machine's figures; without one, cores in a row that are all one hop apart."""
-    m = target.cycles
+    """Return the machine's figures; without one, a cycle a hop, and one hop between any cores."""
+    m, grid = target.cycles, target.grid
     cores = range(target.cores)
-    if m is None:
-        at = [(core, 0) for core in cores]
-        mesh, engine = [0, 0, 1, 1, 1, 1], [1, 1, 1]
-    else:
-        at = [m.router(core) for core in cores]
+    at = [(core, 0) if grid is None else grid.router(core) for core in cores]
+    mesh, engine = [0, 0, 1, 1, 1, 1], [1, 1, 1]
+    if grid is not None:
+        mesh[:2] = [grid.x, grid.y]
+    if m is not None:
         hop, flit = m.chip_hop_cycles or m.hop_cycles, m.chip_flit_cycles or m.flit_cycles
-        mesh = [m.mesh_x, m.mesh_y, m.hop_cycles, m.flit_cycles, hop, flit]
+        mesh[2:] = [m.hop_cycles, m.flit_cycles, hop, flit]
         engine = [m.axon_cycles, m.accumulators, m.banks * m.word_bits]
     return {
         "x": np.array([x for x, _ in at], np.int64),

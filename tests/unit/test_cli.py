@@ -217,6 +217,9 @@ def test_inspect_shows_models_and_programs(tiny, compiled):
 def test_lists_show_what_there_is():
     assert "loihi2" in ok("targets").stdout
     assert "not modelled: energy per operation" in ok("targets", "loihi2").stdout
+    shown = ok("targets", "horowitz45").stdout
+    assert "dram_64b = 1950 pJ (1300 to 2600)    # literature convention: Horowitz" in shown
+    assert "synapse_op = 3.5 ns    # simulated: Davies" in ok("targets", "loihi1").stdout
     assert "4 mul, 3 add, 1 cmp" in ok("neurons").stdout
     assert {t["name"] for t in json.loads(ok("targets", "--json").stdout)["targets"]} >= {"asic45"}
     names = {n["name"] for n in json.loads(ok("neurons", "--json").stdout)["neurons"]}

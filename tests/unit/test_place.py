@@ -16,7 +16,9 @@ from neurodeploy.passes.place import PLACES
 from neurodeploy.passes.traffic import rates, traffic
 from neurodeploy.program import limits
 from neurodeploy.program.ir import Source
+from neurodeploy.program.routes import packet_counts
 from neurodeploy.reports.records import program_record
+from neurodeploy.targets.cycles import Grid
 
 
 def small(name="asic45", **core):
@@ -92,6 +94,52 @@ def test_the_estimate_of_traffic_is_what_the_cycle_model_counts(place):
     packets = sum(load.received for load in found.cores) / x[..., 0].size
     hops = sum(link.packets for link in found.links) / x[..., 0].size
     assert estimate(graph, cores, False, load(graph)) == pytest.approx(packets + hops)
+
+
+def board(**figures):
+    """Return four small chips of four cores in a square, whose links between them are slow."""
+    chip = small()
+    cycles = replace(
+        chip.cycles,
+        **{"mesh_x": 2, "mesh_y": 2, "chips_x": 2, "chips_y": 2},
+        **{"chip_hop_cycles": 20, "chip_flit_cycles": 8, **figures},
+    )
+    return replace(chip, chip=replace(chip.chip, cores=4), cycles=cycles)
+
+
+def test_chips_are_chosen_too(net):
+    """Slow links between chips are crossed less, and steps take fewer cycles, than naively."""
+    graph, x = net
+    runs = {
+        place: nd.simulate(
+            nd.compile(graph, board(), calibration=x, place=place), x, timing=True, traffic=True
+        )
+        for place in PLACES
+    }
+    crossed = {
+        place: sum(count.hops_chip for count in packet_counts(run.program, run.sent))
+        for place, run in runs.items()
+    }
+    assert crossed["traffic"] < 0.8 * crossed["naive"]
+    assert runs["cycles"].cycles.total < 0.8 * runs["naive"].cycles.total
+    spikes = [[node.spikes for node in run.nodes] for run in runs.values()]
+    assert all(counts == spikes[0] for counts in spikes)
+    assert sum(spikes[0]) > 0
+
+
+def test_a_mesh_without_a_clock_gives_ways_too(net):
+    """Hops count where a target says where its cores are, and no more than that."""
+    graph, x = net
+    chip = replace(small("loihi2"), mesh=Grid(x=32, y=4))
+    naive, near = (
+        nd.simulate(nd.compile(graph, chip, calibration=x, place=place), x, traffic=True)
+        for place in ("naive", "traffic")
+    )
+    hops = [
+        sum(c.hops_x + c.hops_y for c in packet_counts(run.program, run.sent))
+        for run in (naive, near)
+    ]
+    assert hops[1] < 0.8 * hops[0]
 
 
 def test_balance_is_even():
