@@ -42,7 +42,7 @@ def compare_graphs(before: Graph, after: Graph, x: Array, step: GraphPass) -> Ve
     worst, spikes, flips, ties = 0.0, 0, 0, 0
     for name in names:
         a, b = unit(before, name) * membranes0[name], unit(after, name) * membranes1[name]
-        threshold = unit(before, name) * _threshold(before, name)
+        threshold = unit(before, name) * threshold_of(before, name)
         scale = np.maximum(np.abs(a).max(axis=(0, 1)), np.abs(threshold))
         error = np.abs(a - b) / np.where(scale > 0, scale, 1.0)
         worst = max(worst, float(error.max(initial=0.0)))
@@ -73,7 +73,7 @@ def unit(graph: Graph, name: str) -> Array:
     return np.broadcast_to(np.asarray(value, np.float64), op.gain.shape)
 
 
-def _threshold(graph: Graph, name: str) -> Array:
+def threshold_of(graph: Graph, name: str) -> Array:
     """Return the threshold on the folded state's scale, [width]; 0 where the model has none."""
     op = graph[name].op
     if isinstance(op, Population):

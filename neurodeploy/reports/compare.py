@@ -14,8 +14,8 @@ import numpy as np
 
 from neurodeploy.errors import InputError
 from neurodeploy.graph.interpret import run as interpret_run
-from neurodeploy.graph.ir import Graph, Neurons, Population
-from neurodeploy.passes.verify import unit
+from neurodeploy.graph.ir import Graph
+from neurodeploy.passes.verify import threshold_of, unit
 from neurodeploy.program import ir
 from neurodeploy.program.reference import execute, to_integers
 from neurodeploy.program.run import Run
@@ -189,24 +189,15 @@ def _divergence(
     done = execute(program, whole)
     node = program[name]
     assert isinstance(node, ir.Population)
-    where = (step, 0, neuron)
+    where, worth = (step, 0, neuron), unit(graph, name)[neuron]
     return Divergence(
         sample=sample,
         step=step,
         layer=name,
         neuron=neuron,
-        membrane_float=float(unit(graph, name)[neuron] * membranes[name][where]),
+        membrane_float=float(worth * membranes[name][where]),
         membrane_integer=float(node.unit[neuron] * done.membranes[name][where]),
-        threshold=_threshold(graph, name, neuron),
+        threshold=float(worth * threshold_of(graph, name)[neuron]),
         spike_float=int(values[name][where] != 0),
         spike_integer=int(done.values[name][where]),
     )
-
-
-def _threshold(graph: Graph, name: str, neuron: int) -> float:
-    """Return the published threshold of one neuron."""
-    op = graph[name].op
-    if isinstance(op, Neurons):
-        return float(op.params["v_th"][neuron])
-    assert isinstance(op, Population)
-    return float(op.unit[neuron] * op.coefs["threshold"][neuron])

@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support.networks import inputs_for, neuron_names, sdtcm
+from support.networks import chain, inputs_for, neuron_names, sdtcm
 
 import neurodeploy as nd
 from neurodeploy.errors import InputError
 from neurodeploy.graph.interpret import run
+from neurodeploy.neurons import SPECS
+from neurodeploy.passes.pipeline import fold
 from neurodeploy.program.reference import execute, to_integers
 from neurodeploy.reports.records import comparison_record
 from neurodeploy.reports.text import comparison_text
@@ -100,3 +102,17 @@ def test_identical_runs_have_no_divergence(network):
     found = nd.compare(graph, program, np.zeros_like(x[:1, :1]))
     assert found.first is None
     assert "every spike of every layer agrees" in comparison_text(found)
+
+
+@pytest.mark.parametrize("name", [spec.name for spec in SPECS.values() if spec.spiking])
+def test_every_spiking_neuron_has_a_threshold_to_show(name):
+    """Published or folded: a moving one is compared as its value at rest."""
+    rng = np.random.default_rng(8)
+    graph = chain(rng, [(name, {})], norm=True)
+    x = inputs_for(rng, graph, steps=60, samples=20)
+    for stage in (graph, fold(graph)):
+        program = nd.compile(stage, nd.target("asic45"), calibration=x, bits=2)
+        first = nd.compare(stage, program, x).first
+        below, above = sorted((first.membrane_float, first.membrane_integer))
+        assert below <= first.threshold * (1 + 1e-9)
+        assert first.threshold <= above * (1 + 1e-9)
