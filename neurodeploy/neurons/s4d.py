@@ -66,7 +66,7 @@ def step(o: Arith, k: Coefs, z: State, x: Any, options: Mapping[str, Any]) -> tu
     re = o.write(o.mul(k.a_re, z.re) - o.mul(k.a_im, z.im) + x)
     im = o.write(o.mul(k.a_im, z.re) + o.mul(k.a_re, z.im))
     y = o.total(o.mul(k.c_re, re) - o.mul(k.c_im, im))
-    return o.write(y + o.mul(k.d, x) if options["skip"] else y), State(re, im)
+    return o.write(y + o.mul(k.d, o.write(x)) if options["skip"] else y), State(re, im)
 
 
 def unit(p: Params, options: Mapping[str, Any], xp: Any) -> Any:  # noqa: ARG001

@@ -7,7 +7,7 @@ from the graph, where tuning and search record what they found, and else from th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TypeAlias
@@ -29,6 +29,11 @@ def recurrent_name(name: str) -> str:
     return f"{name}.recurrent"
 
 
+def table_name(name: str, coefficient: str) -> str:
+    """Return the name of a table of neurons `name`."""
+    return f"{name}.{coefficient}"
+
+
 def weight_bits(graph: Graph, target: Target, choice: Bits = None) -> dict[str, int]:
     """Return the weight bits of every Linear of a lowerable graph that becomes synapses.
 
@@ -37,50 +42,82 @@ def weight_bits(graph: Graph, target: Target, choice: Bits = None) -> dict[str, 
     """
     names = [n.name for n in graph if isinstance(n.op, Linear) and not is_head(graph, n.name)]
     names += [recurrent_name(n.name) for n in graph if getattr(n.op, "recurrent", None) is not None]
-    what = _What("weights", "--bits", DEFAULT, target.numbers.weight_bits, target.name)
-    return _resolve(choice, names, graph.bits, what)
+    most = target.numbers.weight_bits
+    what = _What("weights", "--bits", target.name, most)
+    widest = dict.fromkeys(names, most)
+    return _resolve(choice, dict.fromkeys(names, DEFAULT), widest, graph.bits, what)
 
 
 def coefficient_bits(graph: Graph, target: Target, choice: Bits = None) -> dict[str, int]:
-    """Return the bits of the dimensionless coefficients of all neurons that have some.
+    """Return the bits of the coefficients of all neurons that have some, and of each table.
 
-    Raises InputError E105 for bits the target does not have, and for names of no such neurons.
+    Dimensionless coefficients of neurons go by the name of the neurons, tables by that of
+    `table_name`. Raises InputError E105 for bits the target does not have, and for names of no such
+    neurons and tables.
     """
-    names = [n.name for n in graph if isinstance(n.op, Population) and _dimensionless(n.op)]
-    widest = target.numbers.coef_frac + 1
-    what = _What("coefficients", "--coef-bits", widest, widest, target.name)
-    return _resolve(choice, names, graph.bits, what)
+    numbers = target.numbers
+    widest: dict[str, int] = {}
+    for node in graph:
+        if isinstance(node.op, Population):
+            if _factors(node.op):
+                widest[node.name] = numbers.coef_bits
+            for name in _tables(node.op):
+                dimensionless = node.op.model.kinds[name].dimensionless
+                own = numbers.coef_bits if dimensionless else numbers.state_bits
+                widest[table_name(node.name, name)] = own
+    what = _What("coefficients", "--coef-bits", target.name, numbers.coef_bits)
+    return _resolve(choice, widest, widest, graph.bits, what)
 
 
-def _dimensionless(op: Population) -> bool:
-    return Kind.UNIT in op.model.kinds.values()
+def words_of(op: Population, name: str, chosen: Mapping[str, int], widest: int) -> dict[str, int]:
+    """Return the bits of the words of neurons `name`, by coefficient.
+
+    Where nothing is chosen, dimensionless ones are as wide as they can be.
+    """
+    own = [key for key, kind in op.model.kinds.items() if kind.dimensionless]
+    tables = {key: chosen.get(table_name(name, key)) for key in _tables(op)}
+    found = dict.fromkeys(own, chosen.get(name, widest))
+    return found | {key: bits for key, bits in tables.items() if bits is not None}
+
+
+def _factors(op: Population) -> list[str]:
+    kinds = op.model.kinds
+    return [name for name in op.coefs if kinds[name] is Kind.UNIT and name not in op.model.tables]
+
+
+def _tables(op: Population) -> list[str]:
+    return [name for name in op.coefs if name in op.model.tables and len(op.coefs[name])]
 
 
 @dataclass(frozen=True)
 class _What:
-    """What is chosen, by which option, if nothing is said, and at most on which target."""
+    """What is chosen, by which option, on which target, and how wide it is at most."""
 
     name: str
     option: str
-    default: int
-    widest: int
     target: str
+    widest: int
 
 
 def _resolve(
-    choice: Bits, names: Sequence[str], recorded: Mapping[str, int], what: _What
+    choice: Bits,
+    defaults: Mapping[str, int],
+    widest: Mapping[str, int],
+    recorded: Mapping[str, int],
+    what: _What,
 ) -> dict[str, int]:
-    found = {name: min(recorded.get(name, what.default), what.widest) for name in names}
+    found = {name: min(recorded.get(name, bits), widest[name]) for name, bits in defaults.items()}
     problems: list[NeurodeployError] = []
     for pattern, bits in _rules(choice).items():
-        fitting = [name for name in names if fnmatchcase(name, pattern)]
-        if not LEAST <= bits <= what.widest:
+        fitting = [name for name in found if fnmatchcase(name, pattern)]
+        most = min((widest[name] for name in fitting), default=what.widest)
+        if not LEAST <= bits <= most:
             problems.append(
                 InputError(
                     "E105",
                     f"{bits}-bit {what.name} are outside what {what.target} has",
                     where="" if pattern == "*" else f'"{pattern}"',
-                    fix=f"{what.option} between {LEAST} and {what.widest}",
+                    fix=f"{what.option} between {LEAST} and {most}",
                 )
             )
         if not fitting and pattern != "*":
@@ -88,7 +125,7 @@ def _resolve(
                 InputError(
                     "E105",
                     f"{what.option} names {pattern!r}, which has no {what.name} on the chip",
-                    fix=f"name one of {', '.join(names) or 'none: there are none'}",
+                    fix=f"name one of {', '.join(found) or 'none: there are none'}",
                 )
             )
         found |= dict.fromkeys(fitting, bits)

@@ -2,16 +2,13 @@
 
 Weights become integers with one unit per output channel, or per channel of a residual stream
 (`units.py`); that unit moves, exactly, into the thresholds behind it. A population's state then
-gets as many guard bits as its register allows: the shift from current to state is the greatest
-that keeps what calibration saw (with a margin) and every threshold inside the register; it is
-negative where a threshold is far above the weights. A mean or sum over time becomes a
+gets as many guard bits as its register allows (`registers.py`). A mean or sum over time becomes a
 population of integrators; what follows it, or follows a graded value at the very end, stays with
 the host.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -20,7 +17,6 @@ import numpy as np
 
 from neurodeploy.errors import NeurodeployError, together
 from neurodeploy.graph.ir import (
-    Add,
     Affine,
     Array,
     Concat,
@@ -32,7 +28,6 @@ from neurodeploy.graph.ir import (
     VectorOp,
 )
 from neurodeploy.matrices import Matrix, blocks, times
-from neurodeploy.neurons import Kind
 from neurodeploy.passes.bits import (
     DEFAULT,
     LEAST,
@@ -40,15 +35,15 @@ from neurodeploy.passes.bits import (
     coefficient_bits,
     recurrent_name,
     weight_bits,
+    words_of,
 )
 from neurodeploy.passes.coefficients import output_scale, round_coefs
 from neurodeploy.passes.lowerable import Lowerable, graded_source, head, is_head, joint
-from neurodeploy.passes.units import EXPONENT_MAX, Units, input_format
+from neurodeploy.passes.registers import Registers
+from neurodeploy.passes.units import Units, input_format
 from neurodeploy.passes.vector_nodes import VectorLowering
 from neurodeploy.program import ir
 from neurodeploy.targets import Target
-
-_MARGIN = 2.0  # a register holds this many times what calibration saw
 
 
 @dataclass(frozen=True)
@@ -107,6 +102,7 @@ class _Lowering:
         assert isinstance(op, Input)
         format_ = input_format(op, graph.ranges[graph.input.name], self.numbers.input_bits)
         self.units = Units(graph, format_, chosen, self.numbers.input_bits)
+        self.registers = Registers(graph, self.units, self.numbers)
         self.nodes: list[ir.ProgramNode] = [
             ir.Source(
                 name=graph.input.name,
@@ -130,7 +126,7 @@ class _Lowering:
                 readout = self._reduce(node.name, node.op, node.inputs[0])
                 break
             elif isinstance(node.op, VectorOp):
-                parts = (self._dense, self._recurrent, self._margin(), self.numbers)
+                parts = (self._dense, self._recurrent, self.registers.margin, self.numbers)
                 self.nodes.append(VectorLowering(self.graph, self.units, *parts).node(node.name))
             elif joint(self.graph, node):
                 self._populations(list(node.inputs))
@@ -218,67 +214,16 @@ class _Lowering:
         if self.units.private(source) and isinstance(linear, Linear):
             bias = bias + linear.bias
         scale = output_scale(op)
-        shift = self._shift(name, op, unit, bias, scale, margin=self._margin())
+        shift = self.registers.shift(name, op, unit, bias, scale)
         return _Drive(name, op, source, unit, bias, shift, scale)
-
-    def _margin(self) -> float:
-        return 1.0 if self.graph.calibration.startswith("bounds") else _MARGIN
-
-    def _shift(
-        self, name: str, op: Population, unit: Array, bias: Array, scale: Array, *, margin: float
-    ) -> Array:
-        """Return the shift from current to state: as many guard bits as the register allows."""
-        spec, seen = op.model, self.graph.ranges[name]
-        reach = [margin * seen.peak, np.abs(bias)]
-        if Kind.OUTPUT in spec.kinds.values():
-            reach.append(margin * np.maximum(np.abs(seen.low), np.abs(seen.high)) / scale)
-        reach += [
-            margin * np.abs(value).max(axis=0, initial=0.0)
-            if key in spec.tables
-            else margin * np.abs(value)
-            for key, value in op.coefs.items()
-            if not spec.kinds[key].dimensionless
-        ]
-        need = np.maximum(np.max(reach, axis=0) / unit, 1.0)
-        shift = np.floor(np.log2((2 ** (self._state_bits(name, op) - 1) - 1) / need))
-        return np.asarray(np.clip(shift, self.numbers.shift_min, self.numbers.shift_max))
-
-    def _state_bits(self, name: str, op: Population) -> int:
-        """Return the register width: narrower where the membrane itself travels on.
-
-        The sum over the synapses behind it must fit the current register, whatever it reaches.
-        """
-        bits = self.numbers.state_bits
-        if op.model.spiking:
-            return bits
-        for reader in self.graph.readers(name):
-            if isinstance(reader.op, Population | Add):  # one to one
-                room = min(self.numbers.message_bits, self.numbers.current_bits)
-                bits = min(bits, room - math.ceil(math.log2(len(reader.inputs))))
-            if not isinstance(reader.op, Linear) or is_head(self.graph, reader.name):
-                continue
-            sums = reader.op.stored.shape[1] * self.units.weight_max(reader.name)
-            exponent = EXPONENT_MAX if self._may_shift(reader.name) else 0
-            room = self.numbers.current_bits - math.ceil(math.log2(sums * 2**exponent))
-            if not self.units.private(reader.name):  # the sums travel on, as a stream of their own
-                room = min(room, self.numbers.message_bits - math.ceil(math.log2(sums)))
-            bits = min(bits, self.numbers.message_bits, room)
-        return bits
-
-    def _may_shift(self, name: str) -> bool:
-        """Whether a Linear adds to weights of others, where its own may get an exponent."""
-        op = self.graph.readers(name)[0].op
-        alone = isinstance(op, Reduce) or (isinstance(op, Population) and op.recurrent is None)
-        return not (self.units.private(name) and alone)
 
     def _append(self, drive: _Drive, out_unit: Array) -> None:
         name, op, source, unit, bias, shift = drive.lowered
         lsb = unit * 2.0**-shift
-        state_bits = self._state_bits(name, op)
-        fixed = replace(self.numbers.fixed, state_bits=state_bits)
+        state_bits = self.registers.bits(name, op)
         scale = np.where(out_unit == drive.out_unit, drive.scale, out_unit / lsb)
-        coef_bits = self.coef_bits.get(name, fixed.coef_frac + 1)
-        rounded = round_coefs(op, lsb, scale, fixed, coef_bits, name)
+        bits = words_of(op, name, self.coef_bits, self.numbers.coef_bits)
+        rounded = round_coefs(op, lsb, scale, self.numbers, state_bits, bits, name)
         self.problems += rounded.problems
         edges = self._edges(source, unit)
         if not self.units.private(source):
@@ -299,8 +244,9 @@ class _Lowering:
                 shift=shift.astype(np.int64),
                 bias=np.rint(bias / lsb).astype(np.int64),
                 state_bits=state_bits,
-                coef_bits=coef_bits,
                 unit=op.unit * lsb * scale,
+                coef_frac=rounded.frac,
+                words=rounded.words,
                 reverse=op.reverse,
             )
         )

@@ -29,12 +29,13 @@ from neurodeploy.program.ir import (
     Tap,
     Vector,
 )
+from neurodeploy.program.words import Word
 from neurodeploy.targets.schema import Numbers, target_from
 
-FORMAT, VERSION = "neurodeploy.program", 2
+FORMAT, VERSION = "neurodeploy.program", 3
 
 _TYPES: dict[str, Any] = {
-    c.__name__: c for c in (Dense, Tap, Source, Stream, Population, Vector, Readout)
+    c.__name__: c for c in (Dense, Tap, Source, Stream, Population, Word, Vector, Readout)
 }
 
 

@@ -19,7 +19,7 @@ Real numbers appear only as units, which say what an integer stands for.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -28,6 +28,7 @@ import numpy.typing as npt
 
 from neurodeploy.arith import Fixed
 from neurodeploy.neurons import SPECS, NeuronSpec
+from neurodeploy.program.words import Word, counts_from_one
 from neurodeploy.targets.schema import Numbers, Target
 
 Ints = npt.NDArray[Any]
@@ -107,6 +108,7 @@ class Population:
 
     `shift` brings the current to the scale of the state, `bias` is on that scale. Registers have
     `state_bits`, fewer than the target's where a membrane is sent on and must fit a current.
+    Products drop `coef_frac` bits; `words` says how `coefs` are stored, where not as widely.
     `unit` is the published membrane worth of one unit of state.
     """
 
@@ -120,7 +122,8 @@ class Population:
     bias: Ints
     state_bits: int
     unit: Reals
-    coef_bits: int | None = None  #: of each dimensionless coefficient; None: all that there are
+    coef_frac: int
+    words: Mapping[str, Word] = field(default_factory=dict)
     reverse: bool = False
     latency: int = 0  #: steps by which this node lags behind the input
 
@@ -157,19 +160,39 @@ class Population:
         """The bits of one neuron's state registers."""
         return self.model.rows(self.model.state._fields, self.modes) * self.state_bits
 
-    def constant_bits(self, numbers: Numbers, *, steps: int | None = None) -> int:
-        """Return the bits of one neuron's coefficients, the dimensionless and the others.
+    def word(self, name: str) -> Word:
+        """Return how coefficient `name` is stored."""
+        widest = self.coef_frac + 1 if self.model.kinds[name].dimensionless else self.state_bits
+        return self.words.get(name, Word(bits=widest))
+
+    @property
+    def coef_bits(self) -> int:
+        """The bits of the widest word that is multiplied by."""
+        kinds = self.model.kinds
+        return max((self.word(name).bits for name in kinds if kinds[name].dimensionless), default=0)
+
+    def constant_bits(self, *, steps: int | None = None) -> int:
+        """Return the bits of one neuron's coefficients.
 
         Those that the step uses, of all modes; of its tables all rows, or `steps`.
         """
-        dimensionless = self.coef_bits or numbers.coef_frac + 1
         total = 0
         for name in self.model.traced(self.options).used:
-            bits = dimensionless if self.model.kinds[name].dimensionless else self.state_bits
-            rows = 1
+            count = self.modes if name in self.model.modal else 1
             if name in self.model.tables:
-                rows = len(self.coefs[name]) if steps is None else steps
-            total += bits * (self.modes if name in self.model.modal else rows)
+                count = len(self.coefs[name]) if steps is None else steps
+            total += self.word(name).memory_bits(count)
+        return total
+
+    @property
+    def subtractions(self) -> float:
+        """How many a neuron's update takes for coefficients that are stored from one; a mean."""
+        total, step = 0.0, self.model.traced(self.options)
+        for name, value in self.coefs.items():
+            if name in step.coefs and self.model.kinds[name].dimensionless:
+                times = sum(i.op == "mul" and f"k_{name}" in i.args for i in step.instrs)
+                from_one = np.count_nonzero(counts_from_one(value, self.word(name)))
+                total += times * from_one / self.width
         return total
 
 
@@ -287,7 +310,8 @@ class Program:
 
     def fixed(self, node: Population) -> Fixed:
         """Return the integer reading in which the neurons of `node` are stepped."""
-        return replace(self.numbers.fixed, state_bits=node.state_bits)
+        how = self.numbers.rounding, self.numbers.overflow
+        return Fixed(node.coef_frac, node.state_bits, *how)
 
     def graded(self, name: str) -> bool:
         """Whether node `name` sends graded values (each costs a multiply at a synapse)."""

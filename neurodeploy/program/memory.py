@@ -45,8 +45,8 @@ def footprint(node: ProgramNode, numbers: Numbers) -> Footprint:
     """Return what one neuron of `node` takes.
 
     Weights: its `weight_bits` per Dense synapse, zeros included; a Tap keeps a sign bit. Neurons:
-    per state one register; per constant that the step uses one coefficient (dimensionless) or
-    register, in a table per row; of both as many as there are modes; the bias register and a
+    per state one register; per constant that the step uses one word (dimensionless, or of a table)
+    or register, in a table per row; of both as many as there are modes; the bias register and a
     5-bit shift. A Stream keeps one current, a Vector one per operand, its constants, its share of
     its tables, and its registers.
     """
@@ -63,5 +63,5 @@ def footprint(node: ProgramNode, numbers: Numbers) -> Footprint:
         neurons=1,
         synapses=synapses,
         weight_bits=weights,
-        state_bits=node.register_bits + node.state_bits + node.constant_bits(numbers) + 5,
+        state_bits=node.register_bits + node.state_bits + node.constant_bits() + 5,
     )

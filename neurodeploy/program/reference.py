@@ -146,8 +146,8 @@ def _current(edge: Edge, value: Ints) -> Ints:
 
 
 def _neurons(program: Program, node: Population, current: Ints, done: Execution) -> None:
-    numbers, spec = program.fixed(node), node.model
-    o = _Watched(numbers.coef_frac, numbers.state_bits, numbers.rounding, numbers.overflow)
+    fixed, spec = program.fixed(node), node.model
+    o = _Watched(fixed.coef_frac, fixed.state_bits, fixed.rounding, fixed.overflow)
     coefs = over_batch(spec, spec.coefs(**node.coefs))
     rows = spec.rows(spec.state._fields, node.modes)
     z = spec.parts(spec.state, np.zeros((rows, *current.shape[1:]), np.int64), node.modes)

@@ -53,7 +53,8 @@ class NodeCount:
     """What one population, stream or vector operation did (is expected to do), over all of a run.
 
     `per_update` are the operations of one neuron's update, as its `step` counts them, with the
-    addition of its bias; of one channel of a vector operation, what a whole step takes shared.
+    additions for its bias and for coefficients stored from one; of one channel of a vector
+    operation, what a whole step takes shared.
     """
 
     name: str
@@ -172,9 +173,8 @@ def node_count(
             written_bits=register_bits(vector) if vector else 0,
         )
     ops: dict[str, float] = dict(node.model.cost(node.options, node.modes))
-    if np.any(node.bias):
-        ops["add"] += 1
-    constants, registers = node.constant_bits(program.numbers, steps=1), node.register_bits
+    ops["add"] += float(np.any(node.bias)) + node.subtractions
+    constants, registers = node.constant_bits(steps=1), node.register_bits
     return NodeCount(
         name=name,
         spec=node.spec,
@@ -185,7 +185,7 @@ def node_count(
         per_update=ops,
         sums=1,
         value_bits=node.state_bits,
-        coef_bits=node.coef_bits or program.numbers.coef_frac + 1,
+        coef_bits=node.coef_bits,
         state_bits=registers + constants + (node.state_bits if np.any(node.bias) else 0),
         written_bits=registers,
     )

@@ -49,3 +49,21 @@ def seconds(value: float) -> str:
         if value >= size:
             return f"{value / size:.4g} {unit}"
     return f"{value * 1e9:.4g} ns"
+
+
+def coefficients(layer: dict[str, Any]) -> str:
+    """Return the bits of the words of coefficients, and whether each has a shift of its own."""
+    words = layer["words"].values()
+    if not words:
+        return "-"
+    least, most = (pick(word["bits"] for word in words) for pick in (min, max))
+    bits = f"{most}" if least == most else f"{least} .. {most}"
+    return f"{bits} scaled" if any(word["form"] == "scaled" for word in words) else bits
+
+
+def errors(layer: dict[str, Any], what: str) -> str:
+    """Return the largest error of a layer's channels, and the median."""
+    if f"{what}_error_max" not in layer:
+        return "-"
+    most, middle = (100 * layer[f"{what}_error_{which}"] for which in ("max", "median"))
+    return f"{most:.2g}, {middle:.2g} %"

@@ -13,7 +13,7 @@ from neurodeploy.program.ir import Program
 from neurodeploy.program.run import Run
 from neurodeploy.reports.energy import CAUSES, Energy, energy
 from neurodeploy.reports.energy.record import energy_record
-from neurodeploy.reports.format import count, joules, percent, seconds
+from neurodeploy.reports.format import coefficients, count, errors, joules, percent, seconds
 from neurodeploy.reports.records import program_record, run_record
 from neurodeploy.reports.timing import page
 from neurodeploy.targets import Prices
@@ -59,6 +59,8 @@ def html(
     environment.filters |= {
         "joules": joules,
         "count": count,
+        "coefficients": coefficients,
+        "errors": errors,
         "percent": percent,
         "seconds": seconds,
     }

@@ -80,13 +80,19 @@ def _layer(program: ir.Program, node: ir.ProgramNode) -> dict[str, Any]:
         "weight_bits": [
             edge.weight_bits if isinstance(edge, ir.Dense) else None for edge in ir.edges(node)
         ],
-        "coef_bits": node.coef_bits if isinstance(node, ir.Population) else None,
+        "words": _words(node) if isinstance(node, ir.Population) else {},
         "synapses": sum(
             int(edge.weight.size) if isinstance(edge, ir.Dense) else node.width
             for edge in ir.edges(node)
         ),
         **notes.get(node.name, {}),
     }
+
+
+def _words(node: ir.Population) -> dict[str, Any]:
+    """Return how each coefficient that the step uses is stored, but for those of register width."""
+    used = node.model.traced(node.options).used
+    return {name: asdict(word) for name, word in node.words.items() if name in used}
 
 
 def run_record(run: Run, priced: Energy | None, accuracy: float | None) -> dict[str, Any]:

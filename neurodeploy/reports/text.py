@@ -9,9 +9,14 @@ from neurodeploy.program.run import Run
 from neurodeploy.reports.compare import Comparison
 from neurodeploy.reports.energy import ARITHMETIC, Energy
 from neurodeploy.reports.energy.text import summary as energy_summary
-from neurodeploy.reports.format import count, joules, percent, table
+from neurodeploy.reports.format import coefficients, count, errors, joules, percent, table
 from neurodeploy.reports.records import comparison_record, program_record, run_record
 from neurodeploy.reports.timing import timing_lines
+
+_LAYERS = (
+    *("layer", "model", "width", "synapses", "guard bits", "coefficients"),
+    *("tau error", "frequency error"),
+)
 
 
 def program_text(program: Program) -> str:
@@ -24,7 +29,9 @@ def program_text(program: Program) -> str:
             layer["width"],
             layer["synapses"] or "-",
             _shifts(layer),
-            percent(layer.get("time_constant_error_max")),
+            coefficients(layer),
+            errors(layer, "time_constant"),
+            errors(layer, "frequency"),
         )
         for layer in data["layers"]
     ]
@@ -37,9 +44,11 @@ def program_text(program: Program) -> str:
         f" an input is answered {data['latency_steps']} steps later",
         f"inputs are {data['input']}",
         "",
-        table(("layer", "model", "width", "synapses", "guard bits", "tau error"), rows),
+        table(_LAYERS, rows),
+        "",
+        "tau and frequency errors: the largest of all channels, and the median",
     ]
-    return "\n".join([*lines, *_verified(data["verified"]), *_lost(data["layers"])])
+    return "\n".join([*lines, *_verified(data["verified"])])
 
 
 def _bits(data: dict[str, Any]) -> str:
@@ -61,11 +70,6 @@ def _verified(verdicts: dict[str, Any]) -> list[str]:
     ]
     head = ("verified pass", "membrane error", "flips", "ties", "of spikes")
     return ["", table(head, rows)] if rows else []
-
-
-def _lost(layers: list[dict[str, Any]]) -> list[str]:
-    lost = [(layer["name"], n) for layer in layers if (n := layer.get("rotations_lost"))]
-    return [f"note: {n} rotations of {name} round to zero" for name, n in lost]
 
 
 def run_text(run: Run, priced: Energy | None, accuracy: float | None) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from neurodeploy.arith import OVERFLOWS, ROUNDINGS, Fixed
+from neurodeploy.arith import OVERFLOWS, ROUNDINGS
 from neurodeploy.targets.cycles import Grid, Machine, problem
 from neurodeploy.targets.toml import load_toml, malformed, record, sourced
 
@@ -47,17 +47,13 @@ class Numbers:
     current_bits: int  #: accumulator of synaptic currents
     message_bits: int  #: value that travels from neuron to neuron
     state_bits: int  #: neuron register
-    coef_frac: int  #: fractional bits of a neuron's coefficients
+    coef_bits: int  #: widest coefficient of a neuron: a sign, and fractional bits
+    coef_frac: int  #: most bits that a product drops; from coef_bits on, coefficients have shifts
     shift_min: int  #: least shift from current to state scale
     shift_max: int  #: greatest shift from current to state scale
     readout_bits: int  #: weights of what follows the readout over time, once per inference
     rounding: str
     overflow: str
-
-    @property
-    def fixed(self) -> Fixed:
-        """The integer reading of a step on this chip."""
-        return Fixed(self.coef_frac, self.state_bits, self.rounding, self.overflow)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +120,10 @@ def read_target(path: Path) -> Target:
     for key, allowed in (("rounding", ROUNDINGS), ("overflow", OVERFLOWS)):
         if getattr(target.numbers, key) not in allowed:
             raise malformed(path, f"numbers.{key} is unknown", f"use one of {', '.join(allowed)}")
+    least, most = target.numbers.coef_bits - 1, min(31, 62 - target.numbers.state_bits)
+    if not least <= target.numbers.coef_frac <= most:
+        fix = f"use {least} (coef_bits - 1) to {most}: products of registers must fit 63 bits"
+        raise malformed(path, f"numbers.coef_frac is {target.numbers.coef_frac}", fix)
     return target
 
 

@@ -26,6 +26,9 @@ from neurodeploy.neurons import Kind
 Key = tuple[str, str]  #: a node, and a constant of it: "weight", "bias", "recurrent", "coefs.beta"
 
 
+Accept = Callable[[str, Op, Op], Array]
+
+
 @dataclass(frozen=True, eq=False)
 class Constant:
     """Where a constant of a node starts, and what a small change of it is; of one shape."""
@@ -108,8 +111,8 @@ class Constants(torch.nn.Module):
         self.source = replace(self.source, ranges=ranges)
 
     @torch.no_grad()
-    def restrain(self, accept: Callable[[Op, Op], Array], last: Mapping[Key, Tensor]) -> None:
-        """Take back, channel by channel, what `accept(op at first, op now)` does not.
+    def restrain(self, accept: Accept, last: Mapping[Key, Tensor]) -> None:
+        """Take back, channel by channel, what `accept(name, op at first, op now)` does not.
 
         last: the changes before, as `changes_now` returns them.
         """
@@ -117,7 +120,7 @@ class Constants(torch.nn.Module):
         for c, change in zip(self.all, self.changes, strict=True):
             name, field = c.key
             if field.startswith("coefs."):
-                keep = torch.from_numpy(accept(self.source[name].op, now[name].op))
+                keep = torch.from_numpy(accept(name, self.source[name].op, now[name].op))
                 change.copy_(torch.where(keep, change, last[c.key]))
 
     def changes_now(self) -> dict[Key, Tensor]:

@@ -20,7 +20,7 @@ import torch
 from neurodeploy.errors import InputError
 from neurodeploy.graph import rules
 from neurodeploy.graph.interpret import checked_input
-from neurodeploy.graph.ir import Array, Graph, Op, Population
+from neurodeploy.graph.ir import Array, Graph
 from neurodeploy.passes.bits import Bits, coefficient_bits, weight_bits
 from neurodeploy.passes.calibrate import Calibrate
 from neurodeploy.passes.lowerable import Lowerable
@@ -93,35 +93,20 @@ def _step(model: Tuned, adam: torch.optim.Optimizer, x: Array, y: torch.Tensor) 
     loss.backward()  # type: ignore[no-untyped-call]
     last = model.constants.changes_now()
     adam.step()
-    frac = model.quantize.target.numbers.coef_frac
-    model.constants.restrain(lambda op, now: _decays(op, now, frac), last)
+    model.constants.restrain(model.sound, last)
 
 
 def _scores(output: torch.Tensor) -> torch.Tensor:
     return output if output.dim() == 2 else output.sum(0)
 
 
-def _decays(first: Op, now: Op, frac: int) -> Any:
-    """Return where an undriven state still decays, if it did; rounding may cost half a bit."""
-    assert isinstance(first, Population)
-    assert isinstance(now, Population)
-    spec = first.model
-    start, poles = (spec.poles(spec.coefs(**op.coefs)) for op in (first, now))
-    width = len(first.bias)
-    if poles is None:
-        return np.ones(width, bool)
-    size, before = np.abs(poles), np.abs(start)
-    good = (size < 1 - 2.0 ** (1 - frac)) | (size <= before)
-    return np.broadcast_to(good if good.ndim < 2 else good.all(axis=0), (width,)).copy()
-
-
 def _recorded(graph: Graph, target: Target, bits: Bits, coef_bits: Bits) -> dict[str, int]:
     """Return the bits that a tuned graph records: of weights, and of coefficients if chosen."""
     lowered = Lowerable()(graph)
-    found = weight_bits(lowered, target, bits)
     asked = coefficient_bits(lowered, target, coef_bits)
-    widest = target.numbers.coef_frac + 1
-    return found | {name: count for name, count in asked.items() if count < widest}
+    own = coefficient_bits(replace(lowered, bits={}), target)
+    chosen = {name: count for name, count in asked.items() if count < own[name]}
+    return weight_bits(lowered, target, bits) | chosen
 
 
 def _labels(y: Any, x: Any) -> torch.Tensor:

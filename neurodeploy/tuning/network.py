@@ -22,9 +22,10 @@ import torch
 from torch import Tensor
 
 from neurodeploy.errors import InputError, NeurodeployError, together
-from neurodeploy.graph.ir import Graph, Population
+from neurodeploy.graph.ir import Graph, Op, Population
 from neurodeploy.neurons import Kind
-from neurodeploy.passes.bits import Bits
+from neurodeploy.passes.bits import Bits, coefficient_bits, words_of
+from neurodeploy.passes.coefficients import sound
 from neurodeploy.passes.lowerable import Lowerable
 from neurodeploy.passes.quantize import Quantize
 from neurodeploy.program import ir
@@ -57,6 +58,7 @@ class Tuned(torch.nn.Module):
         super().__init__()
         self.quantize = Quantize(target, bits, coef_bits)
         covered(self.quantize(graph))
+        self.coef_bits = coefficient_bits(graph, target, coef_bits)
         self.constants = Constants(graph)
         self.surrogate, self.steepness = surrogate, steepness
 
@@ -67,6 +69,14 @@ class Tuned(torch.nn.Module):
     def program(self) -> ir.Program:
         """Return the integer program of the constants as they are now, not timed or placed."""
         return self.quantize(self.graph())
+
+    def sound(self, name: str, first: Op, now: Op) -> Any:
+        """Return the channels [width] of neurons `name` that still compile, as far as poles go."""
+        assert isinstance(first, Population)
+        assert isinstance(now, Population)
+        numbers = self.quantize.target.numbers
+        bits = words_of(now, name, self.coef_bits, numbers.coef_bits)
+        return sound(first, now, numbers, bits)
 
     def forward(self, x: Any) -> Tensor:
         """Return the program's outputs [B, N], or [T, B, N], for real inputs x [T, B, C]."""
@@ -205,7 +215,7 @@ class _Pass:
         if value is None:
             return whole
         unit = node.model.kinds[name] is Kind.UNIT
-        scale = 2.0**-self.program.numbers.coef_frac if unit else _tensor(lsb)
+        scale = 2.0**-node.coef_frac if unit else _tensor(lsb)
         return straight(value / scale, whole)
 
     def _readout(self) -> Tensor:

@@ -29,6 +29,7 @@ every_neuron = pytest.mark.parametrize(("spec", "options"), CASES, ids=IDS)
 CHIP = Fixed(12, 24, "toward_zero", "saturate")
 FORMATS = [Fixed(12, 24, rounding, overflow) for rounding in ROUNDINGS for overflow in OVERFLOWS]
 NARROW = [Fixed(9, 12, rounding, overflow) for rounding in ROUNDINGS for overflow in OVERFLOWS]
+WIDE = [Fixed(24, 24, "toward_zero"), Fixed(30, 32, "nearest", "wrap")]
 LSB = 2.0**-10
 WIDTH = 4
 
@@ -113,7 +114,7 @@ def test_homogeneity_a_scaled_neuron_spikes_the_same(spec, options):
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_registers_never_leave_their_format(spec, options, data):
-    fixed = data.draw(st.sampled_from([*FORMATS, *NARROW]))
+    fixed = data.draw(st.sampled_from([*FORMATS, *NARROW, *WIDE]))
     _, coefs = folded(spec, options)
     ints = integers(spec, coefs, fixed)
     edge = fixed.state_max
@@ -141,7 +142,7 @@ def test_fixed_follows_real_within_the_computed_bound(spec, options):
         assert follows(spec, options, coefs, fixed, LSB, drive(size=0.8)) > 0.5
 
 
-@pytest.mark.parametrize("fixed", [*FORMATS, NARROW[3]], ids=str)
+@pytest.mark.parametrize("fixed", [*FORMATS, NARROW[3], *WIDE], ids=str)
 def test_generated_kernels_equal_fixed_on_random_and_edge_states(fixed):
     """All formats on two models here; all models below."""
     for name, options in (("prf", {}), ("lif", {"reset": "soft"})):

@@ -338,7 +338,8 @@ def test_modes_are_counted_and_stored():
     node = program["s4d"]
     assert node.modes == 3
     assert node.register_bits == 2 * 3 * 24
-    assert node.constant_bits(program.numbers) == (4 * 3 + 1) * 13
+    assert {word.form for word in node.words.values()} == {"plain"}
+    assert node.constant_bits() == (4 * 3 + 1) * 13
     counts = {item.name: item.per_update for item in simulate(program, x).nodes}
     assert counts["s4d"]["mul"] == 6 * 3 + 1
     assert counts["s4d"]["add"] == 4 * 3 + (3 - 1) + 1 + bool(np.any(node.bias))
@@ -348,7 +349,7 @@ def test_a_mode_that_no_longer_decays_is_refused_by_name():
     rng = np.random.default_rng(16)
     graph = spiking_ssm(rng)
     op = graph["s4d"].op
-    slow = {"a_re": np.full((3, 5), 0.99995), "a_im": np.zeros((3, 5))}
+    slow = {"a_re": np.full((3, 5), 1 - 1e-9), "a_im": np.zeros((3, 5))}
     graph = graph.replace("s4d", replace(op, params={**op.params, **slow}))
     with pytest.raises(FitError, match=r"the decay rounds to 1\.0 in 5 of 5 channels") as caught:
         compile_graph(graph, target("loihi2"), calibration=inputs_for(rng, graph))

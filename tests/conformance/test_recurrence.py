@@ -231,7 +231,7 @@ def test_the_reference_is_the_integer_recurrence_written_out():
     assert (again.source, again.delay, node.recurrent) == ("n", 1, again)
     whole = to_integers(program.source, x)[0].astype(int)
     done = execute(program, whole.astype(np.int32))
-    k, bits = node.coefs, program.numbers.coef_frac
+    k, bits = node.coefs, node.coef_frac
     for b in range(whole.shape[1]):
         v, s = [0] * node.width, [0] * node.width
         for t in range(len(whole)):

@@ -17,6 +17,7 @@ from support.euler import simulate
 from support.graphs import VARIANTS, first_flip_is_a_tie, graphs
 from support.networks import inputs_for, neuron_names, sdtcm
 from support.ort import doubles
+from support.words import held
 
 from neurodeploy.backends.nir import graph as nir_out
 from neurodeploy.backends.onnx import graph as onnx_out
@@ -201,7 +202,8 @@ NUMBERS = st.fixed_dictionaries(
     {
         "rounding": st.sampled_from(("floor", "toward_zero", "nearest")),
         "overflow": st.sampled_from(("saturate", "wrap")),
-        "coef_frac": st.integers(6, 15),
+        "coef_bits": st.integers(7, 16),
+        "coef_frac": st.sampled_from((15, 16, 23, 30)),
     }
 )
 
@@ -219,7 +221,14 @@ def test_integer_onnx_is_the_program_bit_for_bit(graph, numbers, lost, seed, tmp
         program = compile_graph(graph, chip, calibration=x).program
     except (FitError, InputError):
         assume(False)
+    assert_words_hold(program)
     assert_equal(narrowed(program, lost), x, tmp_path / "p.onnx")
+
+
+def assert_words_hold(program):
+    for node in program.populations:
+        for name, word in node.words.items():
+            assert all(held(int(k), word, node.coef_frac) for k in np.ravel(node.coefs[name]))
 
 
 def narrowed(program, lost):

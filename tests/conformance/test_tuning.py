@@ -52,6 +52,7 @@ def neurons(rng, name, options, width, *, frac, reverse=False):
         shift=np.zeros(width, np.int64),
         bias=np.zeros(width, np.int64),
         state_bits=14,
+        coef_frac=frac,
         unit=rng.uniform(0.5, 2, width) / 1000,
         reverse=reverse,
     )
@@ -216,7 +217,7 @@ def test_gradients_are_those_of_the_float_network_where_integers_are_fine(
     x = inputs_for(rng, graph, steps=12, samples=5)
     chip = target("asic45")
     wide = {"current_bits": 60, "message_bits": 30, "input_bits": 24, "weight_bits": 26}
-    wide |= {"coef_frac": 22, "state_bits": 40, "shift_min": -32}
+    wide |= {"coef_bits": 23, "coef_frac": 22, "state_bits": 40, "shift_min": -32}
     fine = replace(chip, numbers=replace(chip.numbers, **wide))
     model = Tuned(Calibrate(x, "data")(graph), fine, bits=26)
     weight = torch.tensor(rng.normal(size=(5, 2)))

@@ -54,11 +54,13 @@ def stream(name, width, *edges):
     return Stream(name=name, width=width, edges=edges, unit=np.ones(width))
 
 
-def population(rng, name, width, spec, edges, *, options=None, state_bits=24, high=2000, **given):
+def population(
+    rng, name, width, spec, edges, *, options=None, state_bits=24, high=2000, coef_frac=12, **given
+):
     """Neurons with random integers: shifts of both signs, biases, thresholds that some cross."""
     options = SPECS[spec].options(**(options or {}))
     shift = given.pop("shift", rng.integers(-4, 9, width))
-    scale = 2.0**shift
+    scale, kinds = 2.0**shift, SPECS[spec].kinds
     read = SPECS[spec].traced(options).tables
 
     def rows(table):
@@ -92,6 +94,9 @@ def population(rng, name, width, spec, edges, *, options=None, state_bits=24, hi
         sizes = {key: rng.integers(-2700, 2700, (3, width)) for key in modes}
         sizes["d"] = rng.integers(-4096, 4097, width)
     coefs = {key: given.pop(key, sizes[key]) for key in SPECS[spec].coefs._fields}
+    if coef_frac > 12:
+        finer = {k: _finer(rng, v, coef_frac) for k, v in coefs.items() if kinds[k].dimensionless}
+        coefs |= finer
     return Population(
         name=name,
         width=width,
@@ -102,9 +107,16 @@ def population(rng, name, width, spec, edges, *, options=None, state_bits=24, hi
         shift=shift,
         bias=given.pop("bias", np.rint(rng.normal(size=width) * 50 * scale).astype(int)),
         state_bits=state_bits,
+        coef_frac=coef_frac,
         unit=np.ones(width),
         **given,
     )
+
+
+def _finer(rng, value, frac):
+    """Return coefficients of 12 fraction bits with more of them, none above 1."""
+    lower = rng.integers(0, 2 ** (frac - 12), value.shape)
+    return np.clip((value << (frac - 12)) + lower, -(2**frac), 2**frac)
 
 
 def zoo(seed=0, *, overflow="saturate", spiking=False):
@@ -129,6 +141,7 @@ def zoo(seed=0, *, overflow="saturate", spiking=False):
             options=options,
             state_bits=bits,
             high=200 if spiking else 2000,
+            coef_frac=24 if i % 2 else 12,
         )
         nodes.append(node)
         if SPECS[spec].spiking:

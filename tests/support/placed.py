@@ -157,6 +157,7 @@ def _node(rng, name, width, edges, again, latency):
         shift=zeros,
         bias=zeros,
         state_bits=32,
+        coef_frac=15,
         unit=np.ones(width),
         latency=latency,
     )

@@ -17,6 +17,7 @@ from neurodeploy.program import io
 from neurodeploy.program.ir import Dense, edges
 from neurodeploy.program.memory import footprint
 from neurodeploy.program.reference import execute, to_integers
+from neurodeploy.program.words import SHIFT_BITS, Word
 from neurodeploy.reports.records import program_record
 from neurodeploy.reports.text import program_text
 from neurodeploy.targets import target
@@ -108,29 +109,40 @@ def test_bits_are_stored_counted_and_shown(network, tmp_path):
     io.write(program, tmp_path)
     again = io.read(tmp_path)
     assert [e.weight_bits for e in dense(again).values()] == [8, 4, 8, 8, 8]
-    assert again["blocks.0.tn"].coef_bits == 9
+    assert again["blocks.0.tn"].words == dict.fromkeys("cd", Word(bits=9, form="scaled"))
     wide = compiled(graph, x)
-    for name, fewer in (("blocks.0.add", (7 * 4, 0)), ("blocks.0.tn", (0, 2 * (16 - 9)))):
+    for name, fewer in (
+        ("blocks.0.add", (7 * 4, 0)),
+        ("blocks.0.tn", (0, 2 * (16 - 9 - SHIFT_BITS))),
+    ):
         few, many = footprint(program[name], program.numbers), footprint(wide[name], wide.numbers)
         assert (many.weight_bits - few.weight_bits, many.state_bits - few.state_bits) == fewer
     counts = simulate(program, x).edges
     assert {c.weight_bits for c in counts if c.source == "blocks.0.tn"} == {4}
     layers = {layer["name"]: layer for layer in program_record(program)["layers"]}
     assert layers["blocks.0.add"]["weight_bits"] == [None, 4]
-    assert layers["blocks.0.tn"]["coef_bits"] == 9
+    assert layers["blocks.0.tn"]["words"]["c"] == {"bits": 9, "form": "scaled"}
     assert "of 4 to 8 bits" in program_text(program)
     assert "of 8 bits" in program_text(wide)
 
 
 def test_fewer_coefficient_bits_are_the_same_arithmetic_with_zeros_behind(network):
     graph, x = network
-    program = compiled(graph, x, coef_bits={"*": 10})
-    for node in program.populations:
-        for name, kind in node.model.kinds.items():
-            if kind.value == "unit" and node.name != "readout":
-                assert np.all(node.coefs[name] % 2 ** (program.numbers.coef_frac - 9) == 0)
-    wide = compiled(graph, x)["blocks.0.tn"].coefs["c"]
-    assert 0 < np.abs(program["blocks.0.tn"].coefs["c"] - wide).max() < 2 ** (16 - 9)
+    chip = target("asic45")
+    fixed = replace(chip.numbers, coef_frac=chip.numbers.coef_bits - 1)  # no shifts
+    for numbers in (chip.numbers, fixed):
+        own = replace(chip, numbers=numbers)
+        program = compile_graph(graph, own, calibration=x, coef_bits={"*": 10}).program
+        wide = compile_graph(graph, own, calibration=x).program["blocks.0.tn"]
+        node = program["blocks.0.tn"]
+        assert node.coef_frac == numbers.coef_frac
+        for name in "cd":
+            assert node.word(name).form == ("plain" if numbers is fixed else "scaled")
+            assert np.all(node.coefs[name] % 2 ** (node.coef_frac - 15) == 0) == (numbers is fixed)
+            error = np.abs(
+                node.coefs[name] / 2.0**node.coef_frac - wide.coefs[name] / 2.0**wide.coef_frac
+            )
+            assert 0 < error.max() < 2.0**-9
 
 
 def test_what_a_graph_records_is_the_default(network):
@@ -140,10 +152,10 @@ def test_what_a_graph_records_is_the_default(network):
     assert again.bits == graph.bits
     program = compiled(again, x, "loihi2")
     assert [e.weight_bits for e in dense(program).values()] == [8, 4, 8, 8, 8]  # 12 is too wide
-    assert program["blocks.0.tn"].coef_bits == 9
+    assert program["blocks.0.tn"].word("c").bits == 9
     told = compiled(again, x, bits={"encoder": 6}, coef_bits=8)
     assert [e.weight_bits for e in dense(told).values()] == [6, 4, 8, 8, 8]
-    assert told["blocks.0.tn"].coef_bits == 8
+    assert told["blocks.0.tn"].word("c").bits == 8
     assert {e.weight_bits for e in dense(compiled(again, x, bits=7)).values()} == {7}
 
 

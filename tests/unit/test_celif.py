@@ -19,6 +19,7 @@ from neurodeploy.passes.pipeline import compile_graph, fold
 from neurodeploy.program import io
 from neurodeploy.program.memory import footprint
 from neurodeploy.program.reference import execute, to_integers
+from neurodeploy.program.words import SHIFT_BITS
 from neurodeploy.targets import target
 from neurodeploy.tuning.network import Tuned
 
@@ -257,7 +258,7 @@ def test_the_memory_of_the_table_is_counted_and_limits_the_core():
         ).state_bits
         for context in ("v", "te", "v_te")
     }
-    assert sizes["v_te"] - sizes["v"] == TABLE_STEPS * (chip.numbers.coef_frac + 1)
+    assert sizes["v_te"] - sizes["v"] == TABLE_STEPS * chip.numbers.coef_bits + SHIFT_BITS
     assert sizes["te"] - sizes["v"] == TABLE_STEPS * chip.numbers.state_bits
     graph = single(rng)
     cells = graph["cells"].op

@@ -43,7 +43,13 @@ ROWS = [
     ({"words": ("add", "sub", "write", "ge", "select")}, {}, "E303", "every operation", "neurons"),
     ({}, {"bidirectional": True}, "E303", "no layer runs backwards", "asic45"),
     ({"timing__max_delay": 1}, {}, "E301", "waits at most 1 steps", "shorten"),
-    ({"numbers__coef_frac": 2}, {}, "E302", "rounds to 1.0", "fractional coefficient bits"),
+    (
+        {"numbers__coef_bits": 3, "numbers__coef_frac": 2},
+        {},
+        "E302",
+        "rounds to 1.0",
+        "fractional coefficient bits",
+    ),
     ({"numbers__state_bits": 4, "numbers__shift_min": 0}, {}, "E302", "needs more than", "wider"),
 ]
 

@@ -83,6 +83,7 @@ def population(rng, name, width, edges, spec="prf", options=None, **more):
         "shift": rng.integers(-6, 7, width),
         "bias": rng.integers(-900, 900, width),
         "state_bits": 16,
+        "coef_frac": 12,
         "unit": np.ones(width),
     }
     return Population(
@@ -98,7 +99,7 @@ def population(rng, name, width, edges, spec="prf", options=None, **more):
 
 def program(nodes, readout, **numbers):
     chip = target("asic45")
-    chosen = replace(chip.numbers, **{"coef_frac": 12, **numbers})
+    chosen = replace(chip.numbers, **numbers)
     return Program(name="p", target=chip, numbers=chosen, nodes=tuple(nodes), readout=readout)
 
 

@@ -105,7 +105,7 @@ def test_a_tuned_graph_is_saved_with_its_bits(small, tmp_path):
         **{"encoder": 5, "blocks.0.linear1": 3, "blocks.0.linear2": 5},
         **{"blocks.1.linear1": 5, "blocks.1.linear2": 5},
     }
-    assert [n.coef_bits for n in program.populations if n.spec == "prf"] == [9, 13]
+    assert [n.word("c").bits for n in program.populations if n.spec == "prf"] == [9, 13]
     told = nd.compile(again, chip, calibration=x, bits=8)
     assert {e.weight_bits for n in told for e in edges(n) if isinstance(e, Dense)} == {8}
 

@@ -70,10 +70,10 @@ def function(population: Population, fixed: Fixed) -> Function:
 
 
 def name_of(population: Population, fixed: Fixed) -> str:
-    """Return the name of the function of a population's neurons, with the width of its states."""
+    """Return the name of the function of a population's neurons, with the widths of its numbers."""
     kind = Kind(population.reverse, population.recurrent is not None)
     name = neuron_name(population.spec, population.options, kind, folded=False)
-    return f"{name}_int{fixed.state_bits}"
+    return f"{name}_int{fixed.state_bits}_frac{fixed.coef_frac}"
 
 
 def _describe(fixed: Fixed) -> str:

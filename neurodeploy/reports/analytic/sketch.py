@@ -100,7 +100,7 @@ class Sketch:
             shift=_constant(0, width),
             bias=_constant(int(bias), width),
             state_bits=numbers.state_bits,
-            coef_bits=numbers.coef_frac + 1,
+            coef_frac=numbers.coef_bits - 1,
             unit=np.ones(width),
             reverse=reverse,
         )
