@@ -138,7 +138,7 @@ def test_fewer_coefficient_bits_are_the_same_arithmetic_with_zeros_behind(networ
         assert node.coef_frac == numbers.coef_frac
         for name in "cd":
             assert node.word(name).form == ("plain" if numbers is fixed else "scaled")
-            assert np.all(node.coefs[name] % 2 ** (node.coef_frac - 15) == 0) == (numbers is fixed)
+            assert np.all(node.coefs[name] % 2 ** (node.coef_frac - 9) == 0) == (numbers is fixed)
             error = np.abs(
                 node.coefs[name] / 2.0**node.coef_frac - wide.coefs[name] / 2.0**wide.coef_frac
             )
