@@ -12,7 +12,7 @@ from neurodeploy.program.limits import core_loads
 from neurodeploy.program.memory import Footprint
 from neurodeploy.program.run import Run
 from neurodeploy.reports.compare import Comparison
-from neurodeploy.reports.energy import Energy, operations
+from neurodeploy.reports.energy import Energy, energy, operations
 from neurodeploy.reports.energy.record import energy_record
 from neurodeploy.reports.neurobench import neurobench
 from neurodeploy.reports.timing import cycles_record
@@ -126,6 +126,7 @@ def run_record(run: Run, priced: Energy | None, accuracy: float | None) -> dict[
         "layers": layers,
         "timing": None if run.cycles is None else cycles_record(run.cycles),
         "energy": None if priced is None else energy_record(priced),
+        "paper_energy": None if priced is None else energy_record(energy(run, mode="paper")),
         "neurobench": neurobench(run) if run.sent else None,
     }
 

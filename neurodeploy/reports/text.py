@@ -7,7 +7,7 @@ from typing import Any
 from neurodeploy.program.ir import Program
 from neurodeploy.program.run import Run
 from neurodeploy.reports.compare import Comparison
-from neurodeploy.reports.energy import ARITHMETIC, Energy
+from neurodeploy.reports.energy import ARITHMETIC, Energy, energy
 from neurodeploy.reports.energy.text import summary as energy_summary
 from neurodeploy.reports.format import coefficients, count, errors, joules, percent, table
 from neurodeploy.reports.records import comparison_record, program_record, run_record
@@ -98,7 +98,7 @@ def run_text(run: Run, priced: Energy | None, accuracy: float | None) -> str:
         table(head, rows),
         "",
         *_operations_text(data["operations"]),
-        *_energy_text(priced),
+        *_energy_text(run, priced),
         *(timing_lines(run.cycles) if run.cycles else ()),
     ]
     overflows = sum(node.overflows for node in run.nodes)
@@ -121,10 +121,17 @@ def _operations_text(ops: dict[str, Any]) -> list[str]:
     ]
 
 
-def _energy_text(priced: Energy | None) -> list[str]:
+def _energy_text(run: Run, priced: Energy | None) -> list[str]:
     if priced is None:
         return ["", "energy: not modelled for this target; name a table with --prices"]
-    return ["", *energy_summary(priced)]
+    paper = energy(run, mode="paper")
+    ann = paper.beside[0]
+    return [
+        "",
+        *energy_summary(priced),
+        f"as the papers count, table {paper.table}: {joules(paper.total_pj)};"
+        f" {ann.name}: {joules(ann.total_pj or 0)}",
+    ]
 
 
 def comparison_text(found: Comparison) -> str:

@@ -85,9 +85,12 @@ def test_one_mode_and_several_tables(compiled):
 
 def test_simulate_and_report_show_the_same_joules(compiled, tmp_path):
     data = ("--input", compiled / "data.npz")
-    total = json.loads(ok("energy", compiled / "asic45", *data, "--json"))["energies"][0]
+    energies = json.loads(ok("energy", compiled / "asic45", *data, "--json"))["energies"]
     run_ = json.loads(ok("simulate", compiled / "asic45", *data, "--json"))["run"]
-    assert run_["energy"] == total
+    assert [run_["energy"], run_["paper_energy"]] == energies
+    text = ok("simulate", compiled / "asic45", *data)
+    assert "energy per inference, physical, table horowitz45:" in text
+    assert "as the papers count, table paper45:" in text
     assert run_["neurobench"]["MembraneUpdates"] > 0
     page = tmp_path / "page.html"
     ok("report", compiled / "asic45", *data, "-o", page)
@@ -97,6 +100,7 @@ def test_simulate_and_report_show_the_same_joules(compiled, tmp_path):
 def test_loihi_2_has_counts_and_no_joules_of_its_own(compiled):
     args = ("energy", compiled / "loihi2", "--input", compiled / "data.npz")
     text = ok(*args, "--mode", "physical")
+    assert " J" not in text.split("the physical counts")[0]
     assert "physical: not modelled for this target; name a table with --prices" in text
     priced = ok(*args, "--mode", "physical", "--prices", "loihi1")
     assert "routing (loihi2 does not say where its cores are)" in priced

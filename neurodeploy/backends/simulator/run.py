@@ -15,6 +15,7 @@ import numpy as np
 
 from neurodeploy.backends.simulator.cycles import Replay
 from neurodeploy.backends.simulator.synapses import add_graded, add_spikes, add_tapped
+from neurodeploy.backends.simulator.traffic import count_sent
 from neurodeploy.backends.simulator.vectors import mapped
 from neurodeploy.kernels import fixed_kernel, packed, share
 from neurodeploy.program.ir import (
@@ -51,10 +52,10 @@ class _Tally:
         """Count the values [B, T, width] of a node that are not zero, if that is asked for."""
         if self.sent is None:
             return
-        name, count = node.name, np.count_nonzero(values, axis=(0, 1))
+        name, count = node.name, count_sent(values)
         self.sent[name] = self.sent.get(name, 0) + count
         if any(edge.source == name for edge in edges(node)):
-            unheard = np.count_nonzero(values[:, 0 if backwards(node) else -1], axis=0)
+            unheard = count_sent(values[:, :1] if backwards(node) else values[:, -1:])
             self.fed_back[name] = self.fed_back.get(name, 0) + count - unheard
 
     def deliver(self, node: ProgramNode, edge: Edge, events: int) -> None:
