@@ -13,7 +13,7 @@ from neurodeploy.backends.simulator import simulate
 from neurodeploy.errors import InputError
 from neurodeploy.graph.ir import Graph, Input, Linear, Neurons, Node, Reduce, vector
 from neurodeploy.passes.pipeline import compile_graph
-from neurodeploy.program.ir import Slice
+from neurodeploy.program.ir import Dense, Slice
 from neurodeploy.program.reference import execute, to_integers
 from neurodeploy.reports.analytic import expected, relu_mlp
 from neurodeploy.reports.analytic import sdtcm as sdtcm_sketch
@@ -341,6 +341,57 @@ def test_layers_and_causes_add_up_and_lie_in_their_range(table):
             assert varied.low_pj <= priced.total_pj * (1 + 1e-12)
             assert varied.high_pj >= priced.total_pj * (1 - 1e-12)
     assert [found.table for found in spread(run)] == price_names()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_causes_are_those_of_a_loop_over_values_and_cores(seed):
+    """Everything anew, from values, weights and places alone, one value at a time."""
+    rng = np.random.default_rng(seed)
+    graph = sdtcm(rng, bidirectional=seed % 2 == 1, width=9, blocks=1)
+    x = inputs_for(rng, graph, steps=8, samples=2)
+    chip = target("asic45")
+    chip = replace(chip, core=replace(chip.core, neurons=4))
+    program = nd.compile(graph, chip, calibration=x, place="balanced")
+    values = execute(program, to_integers(program.source, x)[0]).values
+    adds = macs = words = sums = packets = far = 0
+    at = {n.name: [0] * n.width for n in program}
+    for part in program.placement:
+        at[part.node][part.first : part.last] = [part.core] * (part.last - part.first)
+    going = {n.name: [set() for _ in range(n.width)] for n in program}
+    for node in program.nodes[1:]:
+        for edge in node.edges:
+            dense = isinstance(edge, Dense)
+            for i in range(program[edge.source].width):
+                targets = range(node.width) if dense else [i] if edge.sign[i] else []
+                sent = np.count_nonzero(values[edge.source][..., i])
+                reached = [at[node.name][j] for j in targets]
+                going[edge.source][i].update(reached)
+                sums += sent * len(reached)
+                graded = dense and program.graded(edge.source)
+                macs += sent * len(reached) * graded
+                adds += sent * len(reached) * (not graded)
+                for core in set(reached) if dense else ():
+                    words += sent * -(-reached.count(core) * 8 // 64)
+    for name, cores in going.items():
+        for i, reached in enumerate(cores):
+            sent = np.count_nonzero(values[name][..., i])
+            here = 0 if name == "input" else at[name][i]
+            packets += sent * len(reached)
+            for core in reached:
+                (a, b), (c, d) = chip.grid.router(here), chip.grid.router(core)
+                far += sent * (3.0 * abs(a - c) + 4.0 * abs(b - d) + 1.7 * (here == core))
+    run = simulate(program, x, traffic=True)
+    each, updates = 2, sum(node.updates for node in run.nodes)
+    host = 0 if program.readout.weight is None else program.readout.weight.size
+    priced = energy(run).by_cause()
+    assert priced["synapse"] * each == pytest.approx(0.1 * adds + 0.3 * macs + 3.2 * host * each)
+    assert priced["weight_memory"] * each == pytest.approx(20 * words)
+    registers = sum(n.updates * (n.state_bits + n.written_bits) for n in run.nodes) / 64
+    assert priced["state_memory"] * each == pytest.approx(20 * (registers + sums + updates))
+    assert sum(count.packets for count in of_run(run).packets) == packets
+    events = energy(run, prices("loihi1")).by_cause()
+    assert events["routing"] * each == pytest.approx(far)
+    assert events["synapse"] * each == pytest.approx(23.6 * sums)
 
 
 def test_events_are_the_nonzero_values_of_every_edge():
