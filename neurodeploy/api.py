@@ -58,13 +58,17 @@ __all__ = [
 ]
 
 
-def load(path: str | Path, *, allow_external_data: bool = False) -> Graph:
+def load(
+    path: str | Path, *, layout: str | None = None, allow_external_data: bool = False
+) -> Graph:
     """Return the graph of a model file: .pt (written by `save`), .nir or .onnx.
 
-    allow_external_data: whether an ONNX file may keep data in other files below its folder.
+    layout: the axes of a plain ONNX network's input where the file leaves them open, such as "TBC"
+    (`frontends.LAYOUTS`); allow_external_data: whether an ONNX file may keep data in other files,
+    below its folder.
     `neurodeploy.nn.load` reads a .pt back as a trainable module. Raises InputError or ToolError.
     """
-    return read_model(Path(path), Reading(allow_external_data)).graph
+    return read_model(Path(path), Reading(layout, allow_external_data)).graph
 
 
 def save(model: Any, path: str | Path, example: Any = None) -> None:

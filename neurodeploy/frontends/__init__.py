@@ -9,6 +9,7 @@ from typing import Any
 from neurodeploy.errors import InputError, ToolError
 from neurodeploy.graph.ir import Graph
 
+LAYOUTS = ("TBC", "BTC", "BCL", "BC", "BCHW", "TBCHW", "BTCHW")  #: steps, samples, channels, places
 SUFFIXES = (".pt", ".nir", ".onnx")
 
 
@@ -25,13 +26,15 @@ class Model:
 class Reading:
     """What a user states about a file, where the file leaves it open.
 
-    allow_external_data: whether an ONNX file may keep data in other files, below its own folder.
+    layout: the axes of a plain ONNX network's input, one of LAYOUTS; allow_external_data: whether
+    an ONNX file may keep data in other files, below its own folder.
     """
 
+    layout: str | None = None
     allow_external_data: bool = False
 
 
-_FOR = {"allow_external_data": ".onnx"}  #: the format that each is about
+_FOR = {"layout": ".onnx", "allow_external_data": ".onnx"}  #: the format that each is about
 
 
 def read_model(path: Path, reading: Reading = Reading()) -> Model:
