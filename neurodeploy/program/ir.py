@@ -192,7 +192,7 @@ class Population:
             if name in step.coefs and self.model.kinds[name].dimensionless:
                 times = sum(i.op == "mul" and f"k_{name}" in i.args for i in step.instrs)
                 from_one = np.count_nonzero(counts_from_one(value, self.word(name)))
-                total += times * from_one / self.width
+                total += times * int(from_one) / self.width
         return total
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
 import neurodeploy as nd
-from neurodeploy.program.ir import Dense, Source, Vector, edges
+from neurodeploy.program.ir import Dense, Population, Source, Vector, edges
 from neurodeploy.program.run import node_count
 from neurodeploy.reports.analytic import FAMILIES, expected
 from neurodeploy.reports.energy import energy, of_run
@@ -183,11 +186,36 @@ def same_structure(sketch, program, names):
             assert (type(a), names.get(a.source, a.source), a.delay) == (type(b), b.source, b.delay)
             if isinstance(a, Dense):
                 assert (a.weight.shape, a.weight_bits) == (b.weight.shape, b.weight_bits)
-        counts = [node_count(p, n.name, updates=0) for p, n in ((sketch, mine), (program, node))]
+        bare = plain(program)
+        counts = [node_count(p, n.name, updates=0) for p, n in ((sketch, mine), (bare, node))]
         alike(*counts, scalings=1 + len(edges(node)) if isinstance(node, Vector) else 0)
+        shifts(counts[1], node_count(program, node.name, updates=0))
     heads = [0 if p.readout.weight is None else p.readout.weight.size for p in (sketch, program)]
     assert heads[0] == heads[1]
     assert [part.core for part in sketch.placement] == [part.core for part in program.placement]
+
+
+def plain(program):
+    """Return the program with coefficients that are one, in words without shifts."""
+    nodes = [
+        replace(
+            node,
+            coefs={name: np.ones_like(value) for name, value in node.coefs.items()},
+            words={},
+            coef_frac=program.numbers.coef_bits - 1,
+        )
+        if isinstance(node, Population)
+        else node
+        for node in program
+    ]
+    return replace(program, nodes=tuple(nodes))
+
+
+def shifts(bare, own):
+    """A slow decay costs at most a subtraction a multiply, and a shift of 6 bits a word."""
+    more = own.per_update.get("add", 0) - bare.per_update.get("add", 0)
+    assert 0 <= more <= own.per_update.get("mul", 0)
+    assert 0 <= own.state_bits - bare.state_bits <= 6 * (own.per_update.get("mul", 0) + 1)
 
 
 def alike(mine, own, *, scalings):

@@ -2,8 +2,9 @@
 
 A sketch has what counting, placing and pricing read: widths, edges, bits, neuron models, modes. Its
 weights and constants are one number each, seen through arrays of the right shape that take no
-memory; it cannot be run. `tests/conformance/test_analytic.py` holds every family's sketch against
-what the compiler makes of the trainable network of the same sizes.
+memory; it cannot be run. Coefficients stand in plain words, where a slow decay may turn out to need
+a shift of its own, and a subtraction. `tests/conformance/test_analytic.py` holds every family's
+sketch against what the compiler makes of the trainable network of the same sizes.
 """
 
 from __future__ import annotations
