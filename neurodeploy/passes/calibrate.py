@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from neurodeploy.arith import Real
-from neurodeploy.graph.interpret import checked_input, run
+from neurodeploy.graph.interpret import read_input
 from neurodeploy.graph.ir import (
     Add,
     Affine,
@@ -41,6 +41,7 @@ from neurodeploy.graph.vectors import bounds_of, cell_bound
 from neurodeploy.matrices import bounds
 from neurodeploy.neurons import Kind
 from neurodeploy.passes.base import GraphPass
+from neurodeploy.passes.measure import measured, union
 
 _CHUNK = 16  # samples at a time: bounds memory
 _HUGE = 1e200  # above this, what grows without bound is cut off
@@ -62,36 +63,11 @@ class Calibrate(GraphPass):
         if self.data is None:
             return replace(graph, ranges=_bounds(graph, self.steps), calibration=self.origin)
         ranges: dict[str, Range] = {}
-        data = checked_input(graph, self.data)
+        data = read_input(graph, self.data)
         for first in range(0, data.shape[1], _CHUNK):
-            for name, seen in _measure(graph, data[:, first : first + _CHUNK]).items():
-                ranges[name] = _union(ranges[name], seen) if name in ranges else seen
+            for name, seen in measured(graph, data[:, first : first + _CHUNK]).items():
+                ranges[name] = union(ranges.get(name), seen)
         return replace(graph, ranges=ranges, calibration=self.origin)
-
-
-def _measure(graph: Graph, x: Array) -> dict[str, Range]:
-    reach: dict[str, Array] = {}
-    _, values, _ = run(graph, x, [node.name for node in graph], reach=reach)
-    ranges = {}
-    for name, value in values.items():
-        axes = tuple(range(value.ndim - 1))
-        peak = reach.get(name, np.zeros(value.shape[-1]))
-        whole = bool(np.all(value == np.rint(value)))
-        ranges[name] = Range(value.min(axis=axes), value.max(axis=axes), peak, whole)
-    for node in graph:  # a readout over time sums up: its running sum is what a register holds
-        if isinstance(node.op, Reduce) and node.op.kind != "last":
-            running = np.abs(np.cumsum(values[node.inputs[0]] + node.op.bias, axis=0))
-            ranges[node.name] = replace(ranges[node.name], peak=running.max(axis=(0, 1)))
-    return ranges
-
-
-def _union(a: Range, b: Range) -> Range:
-    return Range(
-        np.minimum(a.low, b.low),
-        np.maximum(a.high, b.high),
-        np.maximum(a.peak, b.peak),
-        a.whole and b.whole,
-    )
 
 
 def _bounds(graph: Graph, steps: int) -> dict[str, Range]:

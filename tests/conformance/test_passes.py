@@ -219,8 +219,9 @@ def test_no_register_leaves_what_calibration_covers(name, options, with_data):
     signs = np.sign(rng.normal(size=(3, 4, 3)))
     x = np.concatenate([signs.repeat(9, axis=0), rng.uniform(-1, 1, (11, 4, 3))])
     ranges, reach = Calibrate(x if with_data else None)(graph).ranges, {}
-    run(graph, x, neuron_names(graph), reach=reach)
-    for node, peak in reach.items():
+    run(graph, x, watch=lambda name, value, top: reach.update({name: top}))
+    for node in neuron_names(graph):
+        peak = reach[node]
         assert np.all(peak <= ranges[node].peak + 1e-9)
     program = compile_graph(graph, target("loihi2"), calibration=x if with_data else None).program
     assert not any(execute(program, to_integers(program.source, x)[0]).overflows.values())
