@@ -5,10 +5,11 @@
 Compiles for a target, calibrated on the example in the checkpoint, and runs the test data of the
 task through the float model (float64) and the exact simulator. Rates are the share of neurons and
 steps with a spike, or with a ternary value that is not 0, by layer; energy is that of one
-inference; rates and energy are those of the first of `--bits`. `--tune` trains the last of
-`--bits` further, on the training data, and measures it again. `--ratio` times a training step,
-forward and backward, in its compiled form and as a loop over steps, one after the other. Without
---mnist the tasks on MNIST use the 1,000 test images that are shipped.
+inference in both modes (docs/energy.md), and that of the same network without spikes in integers
+of 8 bits, in the physical mode. Rates and energy are those of the first of `--bits`. `--tune`
+trains the last of `--bits` further, on the training data, and measures it again. `--ratio` times a
+training step, forward and backward, in its compiled form and as a loop over steps, one after the
+other. Without --mnist the tasks on MNIST use the 1,000 test images that are shipped.
 """
 
 from __future__ import annotations
@@ -30,11 +31,9 @@ import neurodeploy as nd
 from neurodeploy.frontends import read_model
 from neurodeploy.nn.neurons import Neuron
 from neurodeploy.program.run import Run
-from neurodeploy.reports.energy import energy
+from neurodeploy.reports.energy import MODES, energy
 from neurodeploy.reports.format import joules, table
-from neurodeploy.targets import prices
 
-TABLES = ("paper45", "horowitz45")
 AT_ONCE = 500  # samples: bounds memory
 EVENT_BITS = 2  # values that are added or not: spikes take 1 bit, ternary values 2
 
@@ -53,7 +52,7 @@ class How:
 
 @dataclass(frozen=True)
 class Deployed:
-    """What a checkpoint does: scores by bits, rates by layer, energy by price table [pJ]."""
+    """What a checkpoint does: scores by bits, rates by layer, energy by mode [pJ]."""
 
     name: str
     parameters: int
@@ -77,8 +76,7 @@ class Measured:
         self.outputs.append(run.outputs)
         for name, rate in rates(run).items():
             self.rates[name] = self.rates.get(name, 0.0) + share * rate
-        for name in TABLES:
-            cost = energy(run, prices(name)).total_pj
+        for name, cost in energies(run).items():
             self.energy_pj[name] = self.energy_pj.get(name, 0.0) + share * cost
 
 
@@ -87,6 +85,14 @@ def rates(run: Run) -> dict[str, float]:
     inputs = {node.name for node in run.nodes}
     events = [e for e in run.edges if e.value_bits <= EVENT_BITS and e.source in inputs]
     return {e.source: e.events * e.fan_out / e.dense for e in events}
+
+
+def energies(run: Run) -> dict[str, float]:
+    """Return the energy of one inference by mode, and that of a network without spikes [pJ]."""
+    found = {mode: energy(run, mode=mode) for mode in MODES}
+    ann = found["physical"].beside[0]  # of integers
+    more = {} if ann.total_pj is None else {ann.name: ann.total_pj}
+    return {mode: bill.total_pj for mode, bill in found.items()} | more
 
 
 def parts(x: np.ndarray) -> Iterator[np.ndarray]:
@@ -165,7 +171,7 @@ def row(found: Deployed) -> tuple[str, ...]:
     """Return a line of the table."""
     scores = [f"{score:.4f}" for score in (found.float_score, *found.scores.values())]
     shares = " ".join(f"{100 * rate:.1f}" for rate in found.rates.values())
-    costs = [joules(found.energy_pj[name]) for name in TABLES]
+    costs = [joules(cost) for cost in found.energy_pj.values()]
     ratio = [] if found.training_ratio is None else [f"{found.training_ratio:.0f}x"]
     return (found.name, f"{found.parameters:,}", *scores, shares, *costs, *ratio)
 
@@ -202,7 +208,7 @@ def main(
         about = {"version": 1, "task": name, "unit": UNITS[task.target], **asdict(given)}
         click.echo(json.dumps({**about, "samples": used, "models": [asdict(m) for m in found]}))
         return
-    head = ("model", "parameters", "float", *found[0].scores, "rates, %", *TABLES)
+    head = ("model", "parameters", "float", *found[0].scores, "rates, %", *found[0].energy_pj)
     head += ("training",) if given.ratio else ()
     click.echo(f"{name}, {given.target}, {used:,} test samples, {UNITS[task.target]}")
     click.echo(table(head, [row(model) for model in found]))

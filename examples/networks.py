@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from tasks import Task
-from torch import Tensor
 
 import neurodeploy as nd
 
@@ -67,20 +66,12 @@ def sdtcm(task: Task, widths: tuple[int, ...]) -> torch.nn.Module:
     return nd.nn.SDTCM(task.inputs, widths[0], len(widths), task.outputs, **how)
 
 
-class LSTM(torch.nn.Module):
-    """torch's LSTM, the baseline that does not spike; it trains, but does not deploy."""
-
-    def __init__(self, task: Task, widths: tuple[int, ...]) -> None:
-        super().__init__()
-        self.scale = nd.nn.Scale(task.inputs, task.scale)
-        self.lstm = torch.nn.LSTM(task.inputs, widths[0], len(widths))
-        self.readout = nd.nn.Readout(READOUTS.get(task.target, "last"))
-        self.classifier = torch.nn.Linear(widths[0], task.outputs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the logits for x [T, B, C]."""
-        logits: Tensor = self.classifier(self.readout(self.lstm(self.scale(x))[0]))
-        return logits
+def lstm(task: Task, widths: tuple[int, ...]) -> torch.nn.Module:
+    """Return the baseline that does not spike: as many layers as widths, all the first one."""
+    kind = READOUTS.get(task.target, "last")
+    layers = {"lstm": nd.nn.LSTM(task.inputs, widths[0], len(widths))}
+    layers |= {"readout": nd.nn.Readout(kind), "classifier": classifier(task, widths[0], kind)}
+    return scaled(task, torch.nn.Sequential(OrderedDict(layers)))
 
 
 def scaled(task: Task, network: torch.nn.Module) -> torch.nn.Module:
@@ -168,5 +159,5 @@ NETWORKS: dict[str, Callable[[Task, tuple[int, ...]], torch.nn.Module]] = {
     "sdtcm": sdtcm,
     "s4d": s4d,
     "relu": Plain(lambda _: torch.nn.ReLU(), gain=1.0),
-    "lstm": LSTM,
+    "lstm": lstm,
 }

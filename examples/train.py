@@ -20,7 +20,7 @@ from typing import Any
 import click
 import numpy as np
 import torch
-from networks import LSTM, NETWORKS
+from networks import NETWORKS
 from tasks import KEPT, TASKS, Data, Options, Task
 from torch import Tensor
 from torch.nn import functional
@@ -161,8 +161,6 @@ def main(
     save: Path | None,
 ) -> None:
     """Train a network on a task, test it, and save it."""
-    if save and NETWORKS[neuron] is LSTM:
-        raise click.UsageError("an LSTM is a baseline, which cannot be deployed: leave out --save")
     click.echo(shlex.join(["python", "examples/train.py", *sys.argv[1:]]))
     torch.manual_seed(seed)
     task = TASKS[name](Options(mnist, length, seed, (samples, 1_000), cue))

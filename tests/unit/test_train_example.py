@@ -51,13 +51,9 @@ def test_a_run_says_what_it_did_and_saves_what_it_trained(tmp_path):
 
 
 def test_mistakes_are_told():
-    for args, words in (
-        (("--task", "rows", "--neuron", "lif"), "--mnist"),
-        (("--task", "digits", "--neuron", "lstm", "--save", "x.pt"), "cannot be deployed"),
-    ):
-        done = run(*args)
-        assert done.exit_code == 2
-        assert words in done.output
+    done = run("--task", "rows", "--neuron", "lif")
+    assert done.exit_code == 2
+    assert "--mnist" in done.output
 
 
 def test_scores():
