@@ -8,6 +8,7 @@ from typing import Any
 
 from neurodeploy.passes.pipeline import PASSES
 from neurodeploy.program import ir
+from neurodeploy.program.buffers import buffers, peak_bits
 from neurodeploy.program.limits import core_loads
 from neurodeploy.program.memory import Footprint
 from neurodeploy.program.run import Run
@@ -122,6 +123,7 @@ def run_record(run: Run, priced: Energy | None, accuracy: float | None) -> dict[
         "steps": run.steps,
         "accuracy": accuracy,
         "clipped_inputs": run.clipped_inputs,
+        "sequence_kib": peak_bits(buffers(run.program), run.steps) / 8192,
         "operations": operations(run),
         "layers": layers,
         "timing": None if run.cycles is None else cycles_record(run.cycles),

@@ -98,6 +98,7 @@ def run_text(run: Run, priced: Energy | None, accuracy: float | None) -> str:
         table(head, rows),
         "",
         *_operations_text(data["operations"]),
+        *_sequences_text(data["sequence_kib"]),
         *_energy_text(run, priced),
         *(timing_lines(run.cycles) if run.cycles else ()),
     ]
@@ -119,6 +120,11 @@ def _operations_text(ops: dict[str, Any]) -> list[str]:
         f" {count(ops['spikes'])} spikes",
         f"without spikes the same network needs {count(ops['dense_macs'])} multiply-accumulates",
     ]
+
+
+def _sequences_text(kib: float) -> list[str]:
+    what = "layers that run backwards in time need whole sequences kept"
+    return [f"{what}: {kib:.4g} KiB"] if kib else []
 
 
 def _energy_text(run: Run, priced: Energy | None) -> list[str]:

@@ -26,6 +26,7 @@ class Chip:
     cores: int
     neurons: int | None = None
     synapses: int | None = None
+    buffer_kib: int | None = None  #: of whole sequences, where layers run backwards in time
 
 
 @dataclass(frozen=True, kw_only=True)

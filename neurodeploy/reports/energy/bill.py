@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.errors import InputError
+from neurodeploy.program.buffers import peak_bits
 from neurodeploy.program.run import Run
 from neurodeploy.reports.energy import paper, physical
 from neurodeploy.reports.energy.book import CAUSES, Assumptions, Book, Quantity
@@ -118,7 +119,7 @@ def spread(done: Run | Counts) -> tuple[Energy, ...]:
 
 def _paper(counts: Counts) -> Energy:
     table = price_table(paper.TABLE)
-    book = Book(table, counts.target, Assumptions(), 0)
+    book = Book(table, counts.target, Assumptions(), 0, 0)
     layers = _layers(paper.quantities(counts), book, counts)
     total = sum(layer.total_pj for layer in layers)
     ann = _beside("ANN, every synapse a MAC", paper.without_spikes(counts), book, counts)
@@ -174,7 +175,7 @@ def _least_s(counts: Counts, prices: Prices) -> float | None:
 
 
 def _priced(counts: Counts, prices: Prices, **how: Any) -> tuple[tuple[LayerEnergy, ...], Book]:
-    book = Book(prices, counts.target, Assumptions(**how), counts.weight_bits)
+    book = Book(prices, counts.target, Assumptions(**how), counts.weight_bits, counts.sequence_bits)
     return _layers(physical.quantities(counts, prices, book.how), book, counts), book
 
 
@@ -210,7 +211,9 @@ def _gaps(counts: Counts, prices: Prices) -> tuple[str, ...]:
 def _anns(counts: Counts, prices: Prices, spiking: Book) -> Iterator[Beside]:
     synapses = sum(edge.synapses for edge in counts.edges if edge.weight_bits > 1)
     for name, bits, real in ((f"int{ANN_BITS} ANN", ANN_BITS, False), ("fp32 ANN", 32, True)):
-        book = Book(prices, counts.target, Assumptions(), synapses * bits)
+        same = tuple(replace(each, bits=each.width * bits) for each in counts.buffers)
+        kept = peak_bits(same, counts.steps)
+        book = Book(prices, counts.target, Assumptions(), synapses * bits, kept)
         found = _beside(name, physical.without_spikes(counts, bits, real=real), book, counts)
         more = [k for k in book.missing if k not in spiking.missing and not k.endswith("_64b")]
         yield replace(found, total_pj=None) if more else found

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from neurodeploy.targets import Prices, Target
 
 WORD = 64  #: bits of one access to memory, as tables price it
-CAUSES = ("synapse", "neuron", "weight_memory", "state_memory", "routing", "static")
+CAUSES = (
+    "synapse",
+    "neuron",
+    "weight_memory",
+    "state_memory",
+    "sequence_memory",
+    "routing",
+    "static",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,8 +24,8 @@ class Quantity:
     """So many operations of one kind, for one cause.
 
     op: "add", "mac", "mul", "cmp", "div", "sqrt" of operands of `bits` (`real`: floating point; a
-    "mac" adds to `sum_bits`); "weight" or "state", one access of 64 bits to that memory; the key
-    of a price; or "picojoule", which is one.
+    "mac" adds to `sum_bits`); "weight", "state" or "sequence", one access of 64 bits to that
+    memory; the key of a price; or "picojoule", which is one.
     """
 
     layer: str
@@ -46,15 +54,26 @@ class Book:
     """A price table, applied to one target; `missing` has the layers that lack each price."""
 
     def __init__(
-        self, prices: Prices, target: Target, how: Assumptions, weight_bits: float
+        self,
+        prices: Prices,
+        target: Target,
+        how: Assumptions,
+        weight_bits: float,
+        sequence_bits: float,
     ) -> None:
-        """`weight_bits` are those of the network: what does not fit the chip is off the chip."""
+        """Take the bits of all weights and of sequences: what does not fit is off the chip."""
         self.prices, self.how, self.missing = prices, how, dict[str, set[str]]()
-        core = target.core
-        room = (core.weight_kib or core.memory_kib or 0) * 8192 * target.cores
-        outside = bool(room) and weight_bits > room
-        weights = "dram_64b" if outside else self._sram(core.weight_kib or core.memory_kib)
-        self.memory = {"weight": weights, "state": self._sram(core.state_kib or core.memory_kib)}
+        core, buffer_kib = target.core, target.chip.buffer_kib
+        weight_kib, state_kib = core.weight_kib or core.memory_kib, core.state_kib
+        self.memory = {
+            "weight": self._holding(weight_kib, target.cores, weight_bits),
+            "state": self._sram(state_kib or core.memory_kib),
+            "sequence": self._holding(buffer_kib, 1, sequence_bits),
+        }
+
+    def _holding(self, kib: int | None, count: int, bits: float) -> str:
+        """Return the key of `count` memories of `kib`, or of DRAM if `bits` do not fit them."""
+        return "dram_64b" if kib and bits > kib * 8192 * count else self._sram(kib)
 
     def pj(self, item: Quantity) -> float:
         """Return the energy of a quantity; note it, and return 0, if the table has no price."""

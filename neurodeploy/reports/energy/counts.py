@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from neurodeploy.program.buffers import Buffer, buffers, peak_bits
 from neurodeploy.program.ir import Program, Reals, backwards
 from neurodeploy.program.routes import PacketCount, packet_counts
 from neurodeploy.program.run import EdgeCount, NodeCount, Run
@@ -36,6 +37,7 @@ class Counts:
     edges: tuple[EdgeCount, ...]
     nodes: tuple[NodeCount, ...]
     readout_macs: float
+    buffers: tuple[Buffer, ...] = ()  #: what is kept of whole sequences
     packets: tuple[PacketCount, ...] | None = None  #: None: not counted
     seconds: float | None = None  #: that one inference takes, if it is known
 
@@ -53,6 +55,11 @@ class Counts:
     def weight_bits(self) -> int:
         """The bits of all weights."""
         return sum(edge.synapses * edge.weight_bits for edge in self.edges if edge.weight_bits > 1)
+
+    @property
+    def sequence_bits(self) -> int:
+        """The most bits that are kept of one whole sequence."""
+        return peak_bits(self.buffers, self.steps)
 
     def into(self, node: str) -> tuple[EdgeCount, ...]:
         """Return the edges into a node."""
@@ -84,6 +91,7 @@ def of_program(
         input_kind=kind,
         reverse=frozenset(node.name for node in program if backwards(node)),
         loads=_loads(program, edges, nodes),
+        buffers=buffers(program),
         edges=edges,
         nodes=nodes,
         **counted,

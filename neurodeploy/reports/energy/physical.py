@@ -7,6 +7,8 @@
     weight memory  for each event and core the row of weights that it needs, in whole 64-bit words
     state memory   registers and constants read and registers written at every update; every current
                    read and written at every addition to it, and read and cleared at every update
+    sequence memory  where layers run backwards: values kept of all steps (`program.buffers`),
+                   written once, and read by each stage behind
     routing        packets to a core of the same router, and links crossed, by direction
     static         power of chip and cores, for as long as an inference takes
 
@@ -15,7 +17,8 @@ events (`synapse_op`, `neuron_update_active`) has arithmetic and memory in them.
 
 The same network without spikes has a ReLU and a rescaling for each spiking neuron, and every
 synapse multiplies at every step. Its sums stay in registers; weights are read once a step,
-activations once and written once. What does not spike (state spaces, vector operations) stays.
+activations once and written once, those of whole sequences too. What does not spike (state spaces,
+vector operations) stays.
 """
 
 from __future__ import annotations
@@ -39,6 +42,7 @@ def quantities(counts: Counts, prices: Prices, how: Assumptions) -> Iterator[Qua
         for edge in counts.into(node.name):
             yield from _synapses(edge, counts, how, events="synapse_op" in prices.energy_pj)
         yield from _updates(node, counts, how, events="neuron_update_active" in prices.energy_pj)
+    yield from _sequences(counts)
     yield from readout(counts)
     yield from _routing(counts)
     yield from _static(counts, prices)
@@ -120,6 +124,14 @@ def readout(counts: Counts, *, real: bool = False) -> Iterator[Quantity]:
     )
 
 
+def _sequences(counts: Counts, bits: int | None = None) -> Iterator[Quantity]:
+    """Yield the accesses to what is kept of whole sequences, in values of `bits` if given."""
+    for kept in counts.buffers:
+        words = (kept.bits if bits is None else kept.width * bits) / WORD * counts.steps
+        count = words * (1 + len(kept.read)) * counts.samples
+        yield Quantity(layer=kept.node, cause="sequence_memory", op="sequence", count=count)
+
+
 def _routing(counts: Counts) -> Iterator[Quantity]:
     for packets in counts.packets or ():
         ways = {
@@ -156,6 +168,7 @@ def without_spikes(counts: Counts, bits: int, *, real: bool) -> Iterator[Quantit
             yield Quantity(cause="weight_memory", op="weight", count=weights, **how)
             yield Quantity(cause="state_memory", op="state", count=read, **how)
         yield from _activations(node, bits, sums, real=real)
+    yield from _sequences(counts, bits)
     yield from readout(counts, real=real)
 
 
