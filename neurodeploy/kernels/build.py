@@ -1,7 +1,6 @@
-"""Assemble compiled kernels from traced steps.
+"""Assemble the compiled float kernels of a traced step, for the interpreter.
 
-Two families, both derived from the one `step` of a neuron: `fixed_kernel` (chip integers, for the
-simulator) and `real_kernel` (float64, for the interpreter); `train.py` makes those for training. A
+`layer.py` makes those of chip integers, for the simulator, and `train.py` those for training. A
 kernel runs the samples `first` to `last` of its arrays, time inside, channels innermost;
 `threads.share` spreads the samples over threads. Coefficients that change with the step come as
 tables [tables, T, N]; step i of the neuron, counted from where it starts, uses row i.
@@ -15,11 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.arith import Fixed
 from neurodeploy.kernels import modal
 from neurodeploy.kernels.cache import load
-from neurodeploy.kernels.recurrent import NONE, REALS, SPIKES
-from neurodeploy.kernels.source import drop, fixed_lines, real_lines
+from neurodeploy.kernels.recurrent import NONE, REALS
+from neurodeploy.kernels.source import real_lines
 from neurodeploy.neurons import SPECS, Traced
 
 Kernel = Callable[..., None]
@@ -64,56 +62,6 @@ def _reads(step: Traced) -> list[str]:
 
 def _writes(step: Traced) -> list[str]:
     return [f"Z_{n}[n] = {v}" for n, v in zip(step.states, step.next_states, strict=True)]
-
-
-@cache
-def fixed_kernel(name: str, options: Options, fixed: Fixed, *, recurrent: bool = False) -> Kernel:
-    """Return `run(current, k, tables, left, right, bias, z, out, overflows, reverse, first, last)`.
-
-    current int32 [B, T, N]; k int64 [coefs, N] (with modes a row for each, as of z); tables int64
-    [tables, T, N]; left, right (shifts to the state's scale) and bias int64 [N]; z int64
-    [states, B, N], updated; out [B, T, N], written; overflows int64 [B], added to; reverse: run
-    from the last step to the first. `recurrent`, for neurons that spike: arguments (weight,
-    exponent, events) stand in front; weight int [senders, N], whose sums << exponent the current
-    gains; events int64 [B], added to.
-    """
-    step, loop = _traced(name, options), SPIKES if recurrent else NONE
-    if step.modal:
-        source = modal.fixed_source(step, fixed, loop)
-        return _compiled(f"{_HEAD}\nONE = np.int64(1)\n\n\n{_JIT}\n{source}")
-    return _compiled(
-        f"""{_HEAD}
-ONE = np.int64(1)
-
-
-{_JIT}
-def run({loop.args}current, k, tables, left, right, bias, z, out, overflows, reverse, first, last):
-    steps, width = current.shape[1:]
-{_lines(loop.setup, 1)}
-    for b in range(first, last):
-{_lines(_rows("K", step.coefs, "k"), 2)}
-{_lines(_rows("Z", step.states, "z", ", b"), 2)}
-        total = np.int64(0)
-{_lines(loop.sample, 2)}
-        for i in range(steps):
-            t = steps - 1 - i if reverse else i
-{_lines(loop.gather, 3)}
-            row = current[b, t]
-            spikes = out[b, t]
-{_lines(_rows("K", step.tables, "tables", ", i"), 3)}
-            for n in range(width):
-                over = np.int64(0)
-                wide = (np.int64(row[n]){loop.fed}) << left[n]
-                x = {drop("wide", fixed, "right[n]")} + bias[n]
-{_lines(_reads(step), 4)}
-{_lines(fixed_lines(step.instrs, fixed), 4)}
-{_lines(_writes(step), 4)}
-                spikes[n] = {step.out}
-                total += over
-{_lines(loop.keep, 3)}
-        overflows[b] += total
-"""
-    )
 
 
 @cache

@@ -15,9 +15,9 @@ import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from neurodeploy.arith import Fixed, Instr
+from neurodeploy.arith import Instr
 from neurodeploy.kernels.recurrent import Loop
-from neurodeploy.kernels.source import drop, fixed_lines, real_lines
+from neurodeploy.kernels.source import real_lines
 from neurodeploy.neurons import Traced
 
 Render = Callable[[Sequence[Instr]], list[str]]
@@ -175,39 +175,6 @@ def per_channel_values(step: Traced, render: Render, places: Places) -> list[str
 
 def _sums(step: Traced, kind: str) -> list[str]:
     return [f"T_{i.out} = np.empty(width, {kind})" for i in phases(step).totals]
-
-
-def fixed_source(step: Traced, fixed: Fixed, loop: Loop) -> str:
-    """Return the function `run` of `build.fixed_kernel` for a step with modes."""
-
-    def render(instrs: Sequence[Instr]) -> list[str]:
-        return fixed_lines(instrs, fixed)
-
-    places = Places(k="", z=", b")
-    body = step_loops(step, render, places, zero="0", done=[f"spikes[n] = {step.out}"])
-    args = f"{loop.args}current, k, tables, left, right, bias, z, out, overflows"
-    return f"""def run({args}, reverse, first, last):
-    steps, width = current.shape[1:]
-{at(1, loop.setup)}
-    {mode_count(step, "len(k)", step.coefs)}
-{at(1, rows(step, "K", "k", step.coefs, "", modal=False))}
-    X = np.empty(width, np.int64)
-{at(1, _sums(step, "np.int64"))}
-    for b in range(first, last):
-{at(2, rows(step, "Z", "z", step.states, ", b", modal=False))}
-        over = np.int64(0)
-{at(2, loop.sample)}
-        for i in range(steps):
-            t = steps - 1 - i if reverse else i
-{at(3, loop.gather)}
-            row = current[b, t]
-            spikes = out[b, t]
-            for n in range(width):
-                wide = (np.int64(row[n]){loop.fed}) << left[n]
-                X[n] = {drop("wide", fixed, "right[n]")} + bias[n]
-{at(3, [*body, *loop.keep])}
-        overflows[b] += over
-"""
 
 
 def real_source(step: Traced, loop: Loop, *, probe: bool) -> str:

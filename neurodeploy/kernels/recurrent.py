@@ -29,36 +29,6 @@ class Loop:
 
 NONE = Loop()
 
-#: Spikes of integers, four senders a pass; events [B] counts the spikes that arrive.
-SPIKES = Loop(
-    args="weight, exponent, events, ",
-    setup=("fed = np.empty(width, np.int32)", "fired = np.empty(width, np.int64)"),
-    sample=("count = 0",),
-    gather=(
-        "fed[:] = 0",
-        "events[b] += count",
-        "whole = count - count % 4",
-        "for j in range(0, whole, 4):",
-        "    r0, r1 = weight[fired[j]], weight[fired[j + 1]]",
-        "    r2, r3 = weight[fired[j + 2]], weight[fired[j + 3]]",
-        "    for n in range(width):",
-        "        low = np.int32(r0[n]) + np.int32(r1[n])",
-        "        high = np.int32(r2[n]) + np.int32(r3[n])",
-        "        fed[n] += low + high",
-        "for j in range(whole, count):",
-        "    r0 = weight[fired[j]]",
-        "    for n in range(width):",
-        "        fed[n] += np.int32(r0[n])",
-    ),
-    keep=(
-        "count = 0",
-        "for n in range(width):",
-        "    fired[count] = n",
-        "    count += spikes[n] != 0",
-    ),
-    fed=" + (np.int64(fed[n]) << exponent)",
-)
-
 #: Real outputs times the amplitude.
 REALS = Loop(
     args="weight, amplitude, ",

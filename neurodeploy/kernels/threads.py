@@ -45,3 +45,21 @@ def share(
     jobs = [_pool(parts).submit(kernel, *args, first, last) for first, last in pairwise(edges)]
     for job in jobs:
         job.result()
+
+
+def each_part(
+    job: Callable[[int, int], None], samples: int, *, most: int, work: int, in_order: bool = False
+) -> None:
+    """Call `job(first, last)` for parts of `samples` of at most `most`: one at least, if of none.
+
+    Each thread takes one part after another, unless they are to be done in order, here.
+    """
+    threads = 1 if in_order or samples <= 1 or work < _SMALL else thread_count()
+    count = max(1, -(-samples // max(most, 1)), min(threads, samples))
+    edges = [samples * i // count for i in range(count + 1)]
+    if count == 1 or threads == 1:
+        for first, last in pairwise(edges):
+            job(first, last)
+        return
+    for done in [_pool(threads).submit(job, first, last) for first, last in pairwise(edges)]:
+        done.result()

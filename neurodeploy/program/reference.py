@@ -47,6 +47,16 @@ class Execution:
     overflows: dict[str, int] = field(default_factory=dict)
 
 
+def check_shape(source: Source, x: Any) -> None:
+    """Raise InputError E106 if x has not the shape [T, B, C] that the program reads."""
+    if x.ndim != 3 or x.shape[2] != source.width or x.shape[0] < 1:
+        raise InputError(
+            "E106",
+            f"input has shape {x.shape}",
+            fix=f"give x [T, B, {source.width}]: steps, samples, channels",
+        )
+
+
 def to_integers(source: Source, x: Any) -> tuple[Ints, int]:
     """Return real inputs x [T, B, C] as the program's integers, and how many were clipped.
 
@@ -54,12 +64,7 @@ def to_integers(source: Source, x: Any) -> tuple[Ints, int]:
     program reads.
     """
     data = one_hot(x, source.width) if source.tokens else np.asarray(x)
-    if data.ndim != 3 or data.shape[2] != source.width or data.shape[0] < 1:
-        raise InputError(
-            "E106",
-            f"input has shape {data.shape}",
-            fix=f"give x [T, B, {source.width}]: steps, samples, channels",
-        )
+    check_shape(source, data)
     if not np.all(np.isfinite(data)):
         raise InputError("E106", "input has NaN or infinite values", fix="clean the data")
     rounded = np.rint(data.astype(np.float64) / source.unit)
@@ -166,10 +171,13 @@ def _neurons(program: Program, node: Population, current: Ints, done: Execution)
         done.membranes[node.name] = membrane
 
 
-def read(readout: Readout, value: Ints) -> tuple[Ints, Reals]:
-    """Return the readout of node values [T, B, n]: its integers, and what they are worth."""
+def read(readout: Readout, value: Ints, steps: int | None = None) -> tuple[Ints, Reals]:
+    """Return the readout of node values [T, B, n]: its integers, and what they are worth.
+
+    steps: how many there were, if `value` is the last one's only: enough but for kind "steps".
+    """
     whole = value if readout.kind == "steps" else value[-1]
     if readout.weight is not None:
         whole = whole.astype(np.int64) @ readout.weight.T.astype(np.int64)
-    scale = readout.unit / len(value) if readout.mean else readout.unit
+    scale = readout.unit / (steps or len(value)) if readout.mean else readout.unit
     return whole, whole * scale + readout.offset

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from neurodeploy.program.ir import (
     Source,
     Stream,
     Vector,
+    edges,
 )
 from neurodeploy.program.vector import cost, read_bits, register_bits
 
@@ -92,15 +94,56 @@ class Run:
     samples: int
     outputs: Reals
     integers: Ints
-    edges: tuple[EdgeCount, ...]
-    nodes: tuple[NodeCount, ...]
-    readout_macs: int
+    events: Mapping[tuple[str, int], int]  #: values that arrived, by node and number of its edge
+    spikes: Mapping[str, int]
+    overflows: Mapping[str, int]
     clipped_inputs: int
     values: Mapping[str, Ints] = field(default_factory=dict)
     states: Mapping[str, Ints] = field(default_factory=dict)
     sent: Mapping[str, Ints] = field(default_factory=dict)
     fed_back: Mapping[str, Ints] = field(default_factory=dict)
     cycles: Cycles | None = None  #: where timing was asked for
+
+    @cached_property
+    def edges(self) -> tuple[EdgeCount, ...]:
+        """The count of every edge; a recurrent one has nothing to bring at the first step."""
+        updates = self.steps * self.samples
+        return tuple(
+            edge_count(
+                self.program,
+                edge,
+                node.name,
+                events=self.events[node.name, i],
+                updates=updates - (self.samples if edge.source == node.name else 0),
+                width=self.program[edge.source].width,
+            )
+            for node in self.program
+            for i, edge in enumerate(edges(node))
+        )
+
+    @cached_property
+    def nodes(self) -> tuple[NodeCount, ...]:
+        """The count of every node but the source."""
+        return tuple(
+            node_count(
+                self.program,
+                node.name,
+                updates=self.steps * self.samples * node.width,
+                spikes=self.spikes.get(node.name, 0),
+                overflows=self.overflows.get(node.name, 0),
+            )
+            for node in self.program
+            if not isinstance(node, Source)
+        )
+
+    @property
+    def readout_macs(self) -> int:
+        """Multiply-accumulates of the readout, on the host."""
+        weight = self.program.readout.weight
+        if weight is None:
+            return 0
+        times = self.steps if self.program.readout.kind == "steps" else 1
+        return int(weight.size) * self.samples * times
 
     def accuracy(self, labels: Any) -> float:
         """Return the share of samples whose largest output has the index of its label."""

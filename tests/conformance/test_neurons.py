@@ -5,6 +5,7 @@ Each law is parametrised over the registry and all options of each model.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from fractions import Fraction
 
@@ -16,9 +17,10 @@ from support.bounds import follows
 from support.counting import counted
 from support.networks import params
 from support.recurrences import PUBLISHED
+from support.running import one_population, run_from
 
 from neurodeploy.arith import OVERFLOWS, ROUNDINGS, Count, Fixed, Real
-from neurodeploy.kernels import fixed_kernel, packed, real_kernel
+from neurodeploy.kernels import packed, real_kernel
 from neurodeploy.neurons import SPECS
 from neurodeploy.neurons.spec import over_batch, scaled
 
@@ -142,7 +144,7 @@ def test_fixed_follows_real_within_the_computed_bound(spec, options):
         assert follows(spec, options, coefs, fixed, LSB, drive(size=0.8)) > 0.5
 
 
-@pytest.mark.parametrize("fixed", [*FORMATS, NARROW[3], *WIDE], ids=str)
+@pytest.mark.parametrize("fixed", [*FORMATS, NARROW[3], NARROW[4], *WIDE], ids=str)
 def test_generated_kernels_equal_fixed_on_random_and_edge_states(fixed):
     """All formats on two models here; all models below."""
     for name, options in (("prf", {}), ("lif", {"reset": "soft"})):
@@ -155,6 +157,7 @@ def test_generated_kernel_equals_fixed(spec, options):
 
 
 def assert_kernel_equals_step(spec, options, fixed):
+    """In 32-bit lanes, where the greatest current allows it, and in those of 64 bits."""
     rng = np.random.default_rng(3)
     samples, steps = 5, 30
     _, coefs = folded(spec, options, width=WIDTH)
@@ -163,27 +166,37 @@ def assert_kernel_equals_step(spec, options, fixed):
     edge = fixed.state_max
     starts = rng.integers(-edge, edge, (spec.rows(spec.state._fields, modes), samples, WIDTH))
     starts[:, 0], starts[:, 1] = edge, -edge
-    current = rng.integers(-(2**14), 2**14, (samples, steps, WIDTH)).astype(np.int32)
-    current[2] = 0
-    current[3] *= 2**16
     shift, bias = np.array([-3, 0, 2, 5]), np.array([0, 7, -9, 1])
-    z, want = spec.parts(spec.state, starts.copy(), modes), []
-    k = over_batch(spec, ints)
-    for t in range(steps):
-        x = fixed.shift(current[:, t], shift) + bias
-        out, z = spec.step(fixed, spec.at(k, t), z, x, options)
-        want.append(out)
-    state = starts.astype(np.int64)
-    got = np.zeros(current.shape, np.uint8 if spec.spiking else np.int64)
-    over = np.zeros(samples, np.int64)
-    kernel = fixed_kernel(spec.name, tuple(sorted(options.items())), fixed)
-    left, right = np.maximum(shift, 0), np.maximum(-shift, 0)
-    packs = packed(spec.traced(options), ints._asdict(), steps, np.int64)
-    kernel(current, *packs, left, right, bias, state, got, over, False, 0, samples)
-    np.testing.assert_array_equal(got, np.array(want).transpose(1, 0, 2))
-    np.testing.assert_array_equal(state, spec.stack(z, state.shape[1:]))
-    if spec.state._fields:
-        assert over.sum() > 0
+    for top, bits in ((2**20, 32), (2**30, 64)):
+        current = rng.integers(-(2**14), 2**14, (steps, samples, WIDTH))
+        current[:, 2] = 0
+        current[:, 3] = rng.integers(-top, top, (steps, WIDTH))
+        z, want = spec.parts(spec.state, starts.copy(), modes), []
+        k, writes = over_batch(spec, ints), Watched(*dataclasses.astuple(fixed))
+        for t in range(steps):
+            x = fixed.shift(current[t], shift) + bias
+            out, z = spec.step(writes, spec.at(k, t), z, x, options)
+            want.append(out)
+        how = {"shift": shift, "bias": bias, "top": top}
+        program = one_population(spec, options, ints, fixed, **how)
+        got, state, over, found = run_from(program, current, starts)
+        assert found == (64 if fixed in WIDE else bits)
+        np.testing.assert_array_equal(got, np.array(want))
+        np.testing.assert_array_equal(state, spec.stack(z, state.shape[1:]))
+        assert over == writes.lost[0]
+    assert over > 0 or not spec.state._fields
+
+
+@dataclasses.dataclass(frozen=True)
+class Watched(Fixed):
+    """`Fixed`, counting the register writes that did not fit."""
+
+    lost: list = dataclasses.field(default_factory=lambda: [0], compare=False)
+
+    def write(self, value):
+        stored = super().write(value)
+        self.lost[0] += int(np.count_nonzero(stored != value))
+        return stored
 
 
 @every_neuron

@@ -163,7 +163,7 @@ def test_a_program_is_the_same_however_it_is_chunked_or_threaded(monkeypatch):
     x = inputs_for(rng, graph, samples=7)
     program = compile_graph(graph, target("asic45"), calibration=x).program
     whole = simulate(program, x)
-    monkeypatch.setattr("neurodeploy.backends.simulator.run._CHUNK_ELEMENTS", 1)
+    monkeypatch.setattr("neurodeploy.backends.simulator.run._PIECE", 1)
     monkeypatch.setattr("neurodeploy.kernels.threads._SMALL", 1)
     monkeypatch.setenv("NEURODEPLOY_THREADS", "3")
     parts = simulate(program, x)

@@ -345,7 +345,7 @@ def test_results_do_not_depend_on_threads_or_chunks(monkeypatch):
     x = inputs_for(rng, graph, samples=7)
     program = compile_graph(graph, target("asic45"), calibration=x).program
     whole, real = simulate(program, x), interpret(graph, x)
-    monkeypatch.setattr("neurodeploy.backends.simulator.run._CHUNK_ELEMENTS", 1)
+    monkeypatch.setattr("neurodeploy.backends.simulator.run._PIECE", 1)
     monkeypatch.setattr("neurodeploy.kernels.threads._SMALL", 1)
     monkeypatch.setenv("NEURODEPLOY_THREADS", "3")
     parts = simulate(program, x)

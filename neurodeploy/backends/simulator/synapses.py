@@ -1,89 +1,81 @@
-"""Compiled synapses: add the weight rows of the values that are not zero.
+"""Synapses that are no feeds of a kernel: graded values, and taps.
 
-Arrays are [B, T, N]; a kernel runs the samples `first` to `last`. Weights stand transposed,
-[in, out], one row per sender, in the narrowest type that holds them. Sums are int32: the
-program's limits guarantee that they fit.
+Arrays are [B, T, N]. Sums are int32: the program's limits guarantee that they fit. A product of
+graded values with weights is one of floats, which processors do best. Every product and every
+partial sum is an integer below 2^24 (in float32) or 2^53 (in float64), so it is exact in any order.
+Where few values are not zero, the rows of those are added instead.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
-from numba import njit
+
+from neurodeploy.program.ir import Dense, Edge, Ints
+
+_SPARSE = 8  # a row that is added costs as much as so many of a product
 
 
-@njit(cache=True, nogil=True)
-def add_spikes(
-    spikes: Any, weight: Any, exponent: int, current: Any, events: Any, first: int, last: int
-) -> None:
-    """Add (spikes @ weight) << exponent to the current, four senders a pass; count events [B]."""
-    steps, senders = spikes.shape[1:]
-    width = weight.shape[1]
-    total = np.empty(width, np.int32)
-    fired = np.empty(senders, np.int64)
-    for b in range(first, last):
-        for t in range(steps):
-            count = 0
-            for i in range(senders):
-                fired[count] = i
-                count += spikes[b, t, i] != 0
-            if count == 0:
-                continue
-            events[b] += count
-            total[:] = 0
-            whole = count - count % 4
-            for j in range(0, whole, 4):
-                r0, r1 = weight[fired[j]], weight[fired[j + 1]]
-                r2, r3 = weight[fired[j + 2]], weight[fired[j + 3]]
-                for n in range(width):
-                    low = np.int32(r0[n]) + np.int32(r1[n])
-                    high = np.int32(r2[n]) + np.int32(r3[n])
-                    total[n] += low + high
-            for j in range(whole, count):
-                row = weight[fired[j]]
-                for n in range(width):
-                    total[n] += np.int32(row[n])
-            out = current[b, t]
-            for n in range(width):
-                out[n] += total[n] << exponent
+class Synapses(Protocol):
+    """An edge made ready to deliver what its source sends; `edge` is its number in the node."""
+
+    @property
+    def edge(self) -> int:
+        """Its number in the node."""
+
+    @property
+    def source(self) -> str:
+        """The name of the node that sends."""
+
+    def add(self, values: Ints, current: Ints) -> int:
+        """Add to currents [B, T, N]; return how many values were not zero."""
 
 
-@njit(cache=True, nogil=True)
-def add_graded(
-    values: Any, weight: Any, exponent: int, current: Any, events: Any, first: int, last: int
-) -> None:
-    """Add (values @ weight) << exponent to the current, for graded values; count events [B]."""
-    steps, senders = values.shape[1:]
-    width = weight.shape[1]
-    total = np.empty(width, np.int32)
-    for b in range(first, last):
-        for t in range(steps):
-            total[:] = 0
-            for i in range(senders):
-                value = np.int32(values[b, t, i])
-                if value == 0:
-                    continue
-                events[b] += 1
-                row = weight[i]
-                for n in range(width):
-                    total[n] += value * np.int32(row[n])
-            out = current[b, t]
-            for n in range(width):
-                out[n] += total[n] << exponent
+@dataclass(frozen=True, eq=False)
+class Graded:
+    """A Dense edge of graded values; weight [in, out], as floats that hold all sums exactly."""
+
+    edge: int
+    source: str
+    weight: Any
+    exponent: int
+
+    def add(self, values: Ints, current: Ints) -> int:
+        """Add (values @ weight) << exponent."""
+        events = int(np.count_nonzero(values))
+        if events * _SPARSE < values.size:
+            from neurodeploy.backends.simulator.sparse import add_rows
+
+            add_rows(values, self.weight, self.exponent, current)
+        else:
+            product = values.astype(self.weight.dtype) @ self.weight
+            current += product.astype(np.int32) << self.exponent
+        return events
 
 
-@njit(cache=True, nogil=True)
-def add_tapped(
-    values: Any, sign: Any, exponent: int, current: Any, events: Any, first: int, last: int
-) -> None:
-    """Add (sign * values) << exponent to the current, channel by channel; count events [B]."""
-    steps, width = values.shape[1:]
-    for b in range(first, last):
-        for t in range(steps):
-            row, out = values[b, t], current[b, t]
-            count = 0
-            for n in range(width):
-                count += (row[n] != 0) & (sign[n] != 0)
-                out[n] += (sign[n] * np.int32(row[n])) << exponent
-            events[b] += count
+@dataclass(frozen=True, eq=False)
+class Tapped:
+    """A Tap; sign [width] int32."""
+
+    edge: int
+    source: str
+    sign: Ints
+    exponent: int
+
+    def add(self, values: Ints, current: Ints) -> int:
+        """Add (sign * values) << exponent, channel by channel."""
+        heard = values * self.sign
+        current += heard << self.exponent
+        return int(np.count_nonzero(heard))
+
+
+def ready(edge: Edge, number: int, top: int) -> Synapses:
+    """Return an edge made ready; `top` is the greatest magnitude that its source can send."""
+    if not isinstance(edge, Dense):
+        return Tapped(number, edge.source, edge.sign.astype(np.int32), edge.exponent)
+    sums = np.abs(edge.weight.astype(np.int64)).sum(axis=1)
+    kind = np.float32 if int(sums.max(initial=0)) * top < 1 << 24 else np.float64
+    weight = np.ascontiguousarray(edge.weight.T.astype(kind))
+    return Graded(number, edge.source, weight, edge.exponent)

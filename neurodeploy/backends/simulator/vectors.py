@@ -6,12 +6,12 @@ event driven. Arrays are [B, T, width].
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numba import njit
 
-from neurodeploy.kernels import share
 from neurodeploy.program.ir import Dense, Ints, Vector
 from neurodeploy.program.vector import KINDS
 from neurodeploy.program.vector import run as run_vector
@@ -20,19 +20,48 @@ from neurodeploy.program.vector.lstm import FRACTION, shifts
 _FRACTION = FRACTION  # a constant of the compiled loop
 
 
-def mapped(node: Vector, currents: Ints) -> tuple[Ints, int, Ints | None]:
-    """Return what a node sends for its operands' currents [operands, B, T, width], int32.
+class Mapper:
+    """A vector operation on so many samples; registers and what it sent last stay between runs.
 
-    And how many values did not fit, and its registers [registers, B, width] where it has some.
+    kept [registers, B, width] int64; before [B, width] int32.
     """
-    if KINDS[node.kind].registers:
-        return _lstm(node, currents)
-    sent, lost = run_vector(node, list(currents))
-    return sent.astype(np.int32), lost, None
+
+    def __init__(self, node: Vector, samples: int) -> None:
+        self._node = node
+        self.kept = np.zeros((len(KINDS[node.kind].registers), samples, node.width), np.int64)
+        self.before = np.zeros((samples, node.width), np.int32)
+        self._constants = _constants(node) if len(self.kept) else ()
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self.kept.fill(0)
+        self.before.fill(0)
+
+    def go_on_from(self, other: Mapper) -> None:
+        """Take over what another has kept of as many samples."""
+        self.kept[...], self.before[...] = other.kept, other.before
+
+    def run(self, currents: Sequence[Ints]) -> tuple[Ints, int, int]:
+        """Return what it sends for its operands' currents [B, T, width], int32.
+
+        And how many values did not fit, and how many that are not zero it heard of itself.
+        """
+        if not self._constants:
+            sent, over = run_vector(self._node, currents)
+            return sent.astype(np.int32), over, 0
+        node, stacked = self._node, np.stack(currents)
+        out, lost = np.empty(stacked.shape[1:], np.int32), np.zeros(len(self.before), np.int64)
+        heard = int(np.count_nonzero(self.before))
+        ends = (node.low, node.high, node.reverse, out, self.kept[0], self.before, lost)
+        loop: Any = _loop
+        loop(stacked, *self._constants, *ends)
+        heard += int(np.count_nonzero(out)) - int(np.count_nonzero(self.before))
+        return out, int(lost.sum()), heard
 
 
-def _lstm(node: Vector, currents: Ints) -> tuple[Ints, int, Ints]:
-    samples, width, params = currents.shape[1], node.width, node.params
+def _constants(node: Vector) -> tuple[Any, ...]:
+    """Return what the loop of an LSTM reads, in its order."""
+    width, params = node.width, node.params
     rows = np.zeros((width, 4 * width), np.int32)  # of each sender, exponents multiplied in
     for edge, gate in zip(node.edges, node.operands, strict=True):
         if edge.source == node.name:
@@ -45,12 +74,7 @@ def _lstm(node: Vector, currents: Ints) -> tuple[Ints, int, Ints]:
     cell = np.array([*shifts(params), most])
     forms = [np.asarray(a, np.int64) for a in (node.gain, node.offset, node.shift, node.limit)]
     ends = [np.asarray(a, np.int64) for a in (node.out_gain, node.out_shift)]
-    out = np.empty(currents.shape[1:], np.int32)
-    kept, lost = np.zeros((samples, width), np.int64), np.zeros(samples, np.int64)
-    args = (currents, rows, *forms, *tables, steps, cell, *ends, node.low, node.high)
-    work = currents.size * width
-    share(_loop, *args, node.reverse, out, kept, lost, samples=samples, work=work)
-    return out, int(lost.sum()), kept[None]
+    return (rows, *forms, *tables, steps, cell, *ends)
 
 
 @njit(cache=True, nogil=True)
@@ -93,28 +117,29 @@ def _loop(
     reverse: bool,
     out: Any,
     kept: Any,
+    before: Any,
     lost: Any,
-    first: int,
-    last: int,
 ) -> None:
-    """Run the samples `first` to `last`; kept [B, width] are cells, lost [B] values cut off."""
+    """Run all samples; kept [B, width] are cells, before [B, width] what was sent last.
+
+    lost [B] counts values cut off.
+    """
     length, width = out.shape[1:]
     up, down, most = cell
     half = np.int64(1) << (_FRACTION - 1)
     fed = np.empty(4 * width, np.int32)
     x = np.empty(4, np.int64)
-    for b in range(first, last):
+    for b in range(len(out)):
+        heard = before[b]
         for k in range(length):
             t = length - 1 - k if reverse else k
             fed[:] = 0
-            if k > 0:
-                before = out[b, t + 1 if reverse else t - 1]
-                for j in range(width):
-                    value = before[j]
-                    if value != 0:
-                        row = rows[j]
-                        for m in range(4 * width):
-                            fed[m] += value * row[m]
+            for j in range(width):
+                value = heard[j]
+                if value != 0:
+                    row = rows[j]
+                    for m in range(4 * width):
+                        fed[m] += value * row[m]
             for n in range(width):
                 for q in range(4):
                     total = np.int64(currents[q, b, t, n]) + np.int64(fed[q * width + n])
@@ -133,3 +158,5 @@ def _loop(
                 sent = min(max(whole, low), high)
                 lost[b] += sent != whole
                 out[b, t, n] = sent
+            heard = out[b, t]
+        before[b] = heard

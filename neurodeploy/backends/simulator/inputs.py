@@ -1,0 +1,76 @@
+"""Real inputs become the program's integers: spikes as bits, other values as they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.backends.simulator.memory import Values, address, record
+from neurodeploy.kernels import pack
+from neurodeploy.program.ir import Source
+from neurodeploy.program.reference import check_shape, to_integers
+from neurodeploy.tokens import Tokens, tokens
+
+
+def readable(source: Source, x: Any) -> Any:
+    """Return x [T, B, C] as an array, token ids as `Tokens`; raise InputError E106 for neither."""
+    found = tokens(x, source.width) if source.tokens else None
+    if found is not None:
+        return found
+    array = np.asarray(x)
+    check_shape(source, array)
+    return array
+
+
+def take(source: Source, x: Any, into: Values) -> int:
+    """Write some steps and samples of what is `readable` to `into`; return how many were clipped.
+
+    Raises InputError E106 for numbers that are none.
+    """
+    if isinstance(x, Tokens):
+        _mark(x, into)
+        return 0
+    if source.spiking and source.unit == 1.0 and _packed(x, into):
+        return 0
+    whole, clipped = to_integers(source, x)
+    data = whole.transpose(1, 0, 2)
+    if into.bits is None:
+        into.graded[..., : into.width] = data
+    else:
+        octets = np.packbits(data.astype(bool), axis=-1, bitorder="little")
+        into.bits.view(np.uint8)[..., : octets.shape[-1]] = octets
+    return clipped
+
+
+def _mark(x: Tokens, into: Values) -> None:
+    """Write the spikes of token ids as bits."""
+    ids = x.ids.T
+    into.bits.fill(0)
+    b, t = np.nonzero(ids >= 0)
+    there = ids[b, t]
+    into.bits[b, t, there >> 6] = np.uint64(1) << (there & 63).astype(np.uint64)
+
+
+def _packed(x: Any, into: Values) -> bool:
+    """Write spikes x as bits, if they are an array of nothing but 0 and 1 of one number each."""
+    if (
+        x.dtype not in pack.KINDS
+        or x.shape[2] != into.width
+        or (x.size and x.strides[2] != x.itemsize)
+    ):
+        return False
+    others = np.zeros(x.shape[1], np.uint64)
+    fields = {
+        "x": address(x),
+        "step": x.strides[0],
+        "sample": x.strides[1],
+        "channels": x.shape[2],
+        "steps": x.shape[0],
+        "bits": address(into.bits),
+        "words": into.bits.shape[-1],
+        "others": address(others),
+    }
+    made = record(pack.RECORD, fields)
+    pack.kernel(x.dtype)(address(made), 0, 0, x.shape[1])
+    return not others.any()

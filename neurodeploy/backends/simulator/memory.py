@@ -1,0 +1,66 @@
+"""Arrays as compiled kernels want them: aligned, padded, known by address; spikes as bits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.kernels.events import COLUMNS
+from neurodeploy.program.ir import Ints
+
+_LINE = 64  # bytes of a line of the cache
+
+
+def padded(width: int) -> int:
+    """Return the columns of arrays for so many neurons."""
+    return -(-width // COLUMNS) * COLUMNS
+
+
+def words(width: int) -> int:
+    """Return the 64-bit words that hold a bit for each of so many neurons."""
+    return -(-width // 64)
+
+
+def zeros(shape: tuple[int, ...], dtype: Any) -> Any:
+    """Return zeros that begin at a line of the cache."""
+    size = prod(shape) * np.dtype(dtype).itemsize
+    raw = np.zeros(size + _LINE, np.uint8)
+    start = -address(raw) % _LINE
+    return raw[start : start + size].view(dtype).reshape(shape)
+
+
+def aligned(array: Any) -> Any:
+    """Return a copy that begins at a line of the cache."""
+    made = zeros(array.shape, array.dtype)
+    made[...] = array
+    return made
+
+
+def address(array: Ints) -> int:
+    """Return where an array begins; whoever passes it on must keep the array."""
+    return int(array.__array_interface__["data"][0])
+
+
+def record(names: Sequence[str], values: Mapping[str, int]) -> Ints:
+    """Return a record of 64-bit integers; raise KeyError if one is missing."""
+    return np.array([values[name] for name in names], np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Values:
+    """What a node sends: `bits` uint64 [B, T, words] of spikes, or `graded` int32 [B, T, N]."""
+
+    width: int
+    bits: Any = None
+    graded: Any = None
+
+    def whole(self, step: int | None = None) -> Any:
+        """Return [B, T, width], or [B, width] of one step: uint8 of spikes, int32 of others."""
+        if self.bits is None:
+            return (self.graded if step is None else self.graded[:, step])[..., : self.width]
+        octets = (self.bits if step is None else self.bits[:, step]).view(np.uint8)
+        return np.unpackbits(octets, axis=-1, count=self.width, bitorder="little")

@@ -1,0 +1,119 @@
+"""What a run of many pieces yields, put together as the pieces come in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neurodeploy.backends.simulator.runner import Runner
+from neurodeploy.program.ir import Ints, Program, backwards, edges
+from neurodeploy.program.reference import read
+from neurodeploy.program.run import Run
+
+if TYPE_CHECKING:
+    from neurodeploy.backends.simulator.cycles import Replay
+
+
+class Results:
+    """Room for the results of a run, [T, B] in all; pieces may come from several threads."""
+
+    def __init__(
+        self,
+        program: Program,
+        size: tuple[int, int],
+        *,
+        record: Collection[str],
+        states: bool,
+        timing: bool,
+        traffic: bool,
+        progress: Callable[[int, int], None],
+    ) -> None:
+        self._program, self._size, self._progress = program, size, progress
+        self._lock, self._done, self._clipped = Lock(), 0, 0
+        self._counts: Any = 0
+        self._values = {name: self._room(name) for name in record}
+        self._states: dict[str, Ints] = {}
+        self._sent: dict[str, Ints] = {}
+        self._fed_back: dict[str, Ints] = {}
+        self._with_states, self._with_traffic = states, traffic
+        self._replay = _replay(program) if timing else None
+        source, steps = program.readout.source, size[0] if program.readout.kind == "steps" else 1
+        self._ends = np.zeros((steps, size[1], program[source].width), np.int32)
+
+    def _room(self, name: str) -> Ints:
+        kind = np.uint8 if self._program.spikes(name) else np.int32
+        return np.zeros((*self._size, self._program[name].width), kind)
+
+    def take(self, runner: Runner, first: int, begin: int, clipped: int) -> None:
+        """Keep what is wanted of a piece: its samples from `first`, its steps from `begin` on."""
+        samples = slice(first, first + runner.samples)
+        steps = slice(begin, begin + runner.steps)
+        for name, room in self._values.items():
+            room[steps, samples] = runner.values[name].whole().transpose(1, 0, 2)
+        ends = runner.values[self._program.readout.source]
+        if self._program.readout.kind == "steps":
+            self._ends[steps, samples] = ends.whole().transpose(1, 0, 2)
+        elif steps.stop == self._size[0]:
+            self._ends[0, samples] = ends.whole(-1)
+        if self._replay is not None:
+            self._replay.add({name: values.whole() for name, values in runner.values.items()})
+        with self._lock:
+            self._clipped += clipped
+            if self._with_traffic:
+                self._count(runner, ended=steps.stop == self._size[0])
+            self._done += runner.steps * runner.samples
+            self._progress(self._done, self._size[0] * self._size[1])
+
+    def _count(self, runner: Runner, *, ended: bool) -> None:
+        """Count by neuron what a piece sent, and what was fed back of it: all but the last step."""
+        from neurodeploy.backends.simulator.traffic import count_sent
+
+        for name, values in runner.values.items():
+            sent, node = values.whole(), self._program[name]
+            count = count_sent(sent)
+            self._sent[name] = self._sent.get(name, 0) + count
+            if any(edge.source == name for edge in edges(node)):
+                last = sent[:, :1] if backwards(node) else sent[:, -1:]
+                heard = count - count_sent(last) if ended else count
+                self._fed_back[name] = self._fed_back.get(name, 0) + heard
+
+    def finish(self, runner: Runner, first: int) -> None:
+        """Keep the states and counts of a runner that has come to the end of its samples."""
+        with self._lock:
+            self._counts = self._counts + runner.counts.sum(axis=1)
+            for name, state in runner.states().items() if self._with_states else ():
+                if name not in self._states:
+                    shape = len(state), self._size[1], state.shape[2]
+                    self._states[name] = np.zeros(shape, np.int64)
+                self._states[name][:, first : first + runner.samples] = state
+
+    def run(self, counters: Iterable[tuple[str, str, int]]) -> Run:
+        """Return the whole run, whose counts are of these."""
+        counted: dict[str, dict[Any, int]] = {"events": {}, "spikes": {}, "overflows": {}}
+        for (kind, node, number), count in zip(counters, self._counts.tolist(), strict=True):
+            key = (node, number) if kind == "events" else node
+            counted[kind][key] = counted[kind].get(key, 0) + count
+        whole, real = read(self._program.readout, self._ends, self._size[0])
+        return Run(
+            program=self._program,
+            steps=self._size[0],
+            samples=self._size[1],
+            outputs=real,
+            integers=whole,
+            **counted,
+            clipped_inputs=self._clipped,
+            values=self._values,
+            states=self._states,
+            sent=self._sent,
+            fed_back=self._fed_back,
+            cycles=self._replay.result() if self._replay is not None else None,
+        )
+
+
+def _replay(program: Program) -> Replay:
+    from neurodeploy.backends.simulator.cycles import Replay
+
+    return Replay(program)

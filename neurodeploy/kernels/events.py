@@ -1,0 +1,216 @@
+r"""Synapses of spikes: find who fired, add their rows of weights.
+
+Spikes of a step are bits, 64 senders to a word. A weight of n bytes is stored as the bytes of
+w + 2^(8 n - 1), each byte in a plane of its own, one row per sender; with s_p the sum of plane p,
+
+    sum of weights  =  sum_p 2^(8 p) s_p  -  2^(8 n - 1) spikes
+
+A row is read as 16-bit words, two columns in each. For up to 256 rows both sums fit 16 bits:
+
+    all = sum of words mod 2^16,   odd = sum of (word >> 8),   even = all - (odd << 8)  mod 2^16
+
+which takes three operations for 64 weights, where widening each to 32 bits takes eight. Columns
+are stored so that the even ones of 64 are the first 32, and the odd ones the last. If more than
+half of the senders fired, the rows of the silent ones are subtracted from the sum of all: a step
+costs at most half of the rows, and a layer where all fire costs none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.kernels.lanes import BIT, I8, I16, I32, I64, Code, Value, Variable, lanes
+from neurodeploy.kernels.native import features
+
+COLUMNS = 64  # of one vector of weights: what a width is padded to
+GROUP = 16  # neurons updated at once
+MOST_SENDERS = 1 << 16  # whose numbers fit the 16 bits of a list
+_MOST_ROWS = 256  # whose sums fit 16 bits
+_WIDE = 4  # vectors of a row side by side
+
+
+def planes(weight: Any) -> Any:
+    """Return weights [out, in] as planes [bytes, in, padded out] of uint8, and their sums.
+
+    The sums [bytes, padded out] int32 are those of all senders, column by column, each byte but
+    the highest unsigned, as the kernels add them.
+    """
+    width, senders = weight.shape
+    padded = -(-width // COLUMNS) * COLUMNS
+    count = byte_count(weight)
+    whole = np.zeros((senders, padded), np.int64)
+    whole[:, :width] = weight.T
+    whole += 1 << (8 * count - 1)
+    parts = np.stack([(whole >> (8 * p)) & 255 for p in range(count)])
+    sums = parts.sum(axis=1) - np.array([0] * (count - 1) + [128])[:, None] * senders
+    order = np.arange(COLUMNS).reshape(2, -1).T.reshape(-1)
+    paired = parts.reshape(count, senders, -1, COLUMNS)[..., order].reshape(parts.shape)
+    return paired.astype(np.uint8, order="C"), sums.astype(np.int32)
+
+
+def byte_count(weight: Any) -> int:
+    """Return how many bytes the weights take."""
+    low, high = int(weight.min(initial=0)), int(weight.max(initial=0))
+    return (max(high, -low - 1).bit_length() + 8) // 8
+
+
+@dataclass(frozen=True)
+class Fired:
+    """Who adds their rows in this step: a list of senders, or, if `silent`, all others do."""
+
+    count: Value
+    silent: Value
+    events: Value
+
+
+def listed(code: Code, bits: Value, senders: Value, place: Value, *, compress: bool) -> Fired:
+    """List at `place` the numbers of the senders whose bit is set, or of those whose is not."""
+    words = (senders + 63) >> 6
+    found = code.variable(code.number(I64, 0))
+    with code.loop(0, words) as w:
+        found.set(found.get() + code.load(bits + w * 8, I64).ones())
+    events = found.get()
+    silent = (events * 2).compare(">", senders)
+    flip = silent.where(code.number(I64, -1), code.number(I64, 0))
+    last = code.number(I64, -1).unsigned_shift((words << 6) - senders)
+    written = code.variable(code.number(I64, 0))
+    with code.loop(0, words) as w:
+        there = (w + 1).compare("==", words).where(last, code.number(I64, -1))
+        word = (code.load(bits + w * 8, I64) ^ flip) & there
+        (_compressed if compress else _looked_up)(code, word, w << 6, place, written)
+    return Fired(written.get(), silent, events)
+
+
+def can_compress() -> bool:
+    """Say whether this processor moves the chosen lanes of a vector together, in one go."""
+    return "avx512vbmi2" in features()
+
+
+def _compressed(code: Code, word: Value, first: Value, place: Value, written: Variable) -> None:
+    kind, half = lanes(I16, 32), I32
+    numbers = code.numbers(I16, range(32)) + first.cut(I16).to_all(32)
+    for at in (0, 32):
+        chosen = word.unsigned_shift(at).cut(half)
+        mask = chosen.seen_as(lanes(BIT, 32))
+        name = "llvm.experimental.vector.compress.v32i16"
+        together = code.call(name, kind, numbers + at, mask, code.number(kind, 0))
+        code.store(together, place + written.get() * 2)
+        written.set(written.get() + chosen.ones().unsigned(I64))
+
+
+def _looked_up(code: Code, word: Value, first: Value, place: Value, written: Variable) -> None:
+    table = code.table("set_bits", _set_bits())
+    for at in range(0, 64, 8):
+        byte = word.unsigned_shift(at) & 255
+        numbers = code.load(table + byte * 8, lanes(I8, 8)).unsigned(lanes(I16, 8))
+        code.store(numbers + (first + at).cut(I16).to_all(8), place + written.get() * 2)
+        written.set(written.get() + byte.ones())
+
+
+def _set_bits() -> list[int]:
+    """Return, for each byte, the positions of its set bits, eight entries each."""
+    rows = ([i for i in range(8) if byte >> i & 1] for byte in range(256))
+    return [entry for row in rows for entry in row + [0] * (8 - len(row))]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Where the weights of one edge are: addresses, and how many columns a row has."""
+
+    weights: Value
+    sums: Value
+    senders: Value
+    columns: Value
+    shift: Value | None  #: of the sums, if any
+    planes: int
+
+
+def add_rows(
+    code: Code, rows: Rows, fired: Fired, place: Value, base: Value | None, out: Value
+) -> None:
+    """Write base + (sum of the rows) << shift to `out`, int32 [columns]; base None is nothing."""
+    widest = COLUMNS * _WIDE
+    whole = rows.columns - (rows.columns & (widest - 1))
+    for start, stop, wide in ((code.number(I64, 0), whole, _WIDE), (whole, rows.columns, 1)):
+        with code.loop(start, stop, COLUMNS * wide) as column:
+            for p in range(rows.planes):
+                below = base if p == 0 else out
+                _add_plane(code, rows, p, fired, place, column, wide, below, out)
+
+
+def _add_plane(
+    code: Code,
+    rows: Rows,
+    plane: int,
+    fired: Fired,
+    place: Value,
+    column: Value,
+    wide: int,
+    base: Value | None,
+    out: Value,
+) -> None:
+    weights = rows.weights + rows.senders * rows.columns * plane + column
+    signed = plane == rows.planes - 1
+    found = _sums(code, weights, rows.columns, fired.count, place, wide, signed)
+    there, kind = column << 2, lanes(I32, GROUP)
+
+    def stored(values: list[Value]) -> None:
+        for n, value in enumerate(values):
+            at = there + 4 * GROUP * n
+            moved = value
+            if rows.shift is not None or plane:
+                shift = (
+                    code.number(I64, 8 * plane) if rows.shift is None else rows.shift + 8 * plane
+                )
+                moved = value << shift.cut(I32).to_all(GROUP)
+            code.store(moved if base is None else moved + code.load(base + at, kind), out + at)
+
+    with code.either(fired.silent) as (most, few):
+        with most:
+            total = rows.sums + (rows.columns << 2) * plane + there
+            all_ = [code.load(total + 4 * GROUP * n, kind) for n in range(len(found))]
+            stored([a - value for a, value in zip(all_, found, strict=True)])
+        with few:
+            stored(found)
+
+
+def _sums(
+    code: Code, weights: Value, stride: Value, count: Value, place: Value, wide: int, signed: bool
+) -> list[Value]:
+    """Return the sums of the listed rows over `wide` vectors of columns, in groups."""
+    kind = lanes(I32, GROUP)
+    totals = [code.variable(code.number(kind, 0)) for _ in range(4 * wide)]
+    with code.loop(0, count, _MOST_ROWS) as first:
+        last = (first + _MOST_ROWS).least(count)
+        parts = _paired_sums(code, weights, stride, place, first, last, wide)
+        below = ((last - first) << 7).cut(I16).to_all(2 * GROUP)
+        groups = []
+        for part in parts:
+            for at in (0, GROUP):
+                if signed:
+                    groups.append((part - below).lanes(at, GROUP).signed(kind))
+                else:
+                    groups.append(part.lanes(at, GROUP).unsigned(kind))
+        for total, group in zip(totals, groups, strict=True):
+            total.set(total.get() + group)
+    return [total.get() for total in totals]
+
+
+def _paired_sums(
+    code: Code, weights: Value, stride: Value, place: Value, first: Value, last: Value, wide: int
+) -> list[Value]:
+    """Return the 16-bit sums of at most 256 rows: of even and odd columns of each vector."""
+    kind = lanes(I16, 2 * GROUP)
+    zero = code.number(kind, 0)
+    all_, odd = ([code.variable(zero) for _ in range(wide)] for _ in range(2))
+    with code.loop(first, last) as j:
+        row = weights + code.load(place + j * 2, I16).unsigned(I64) * stride
+        for n in range(wide):
+            words = code.load(row + COLUMNS * n, kind)
+            all_[n].set(all_[n].get() + words)
+            odd[n].set(odd[n].get() + words.unsigned_shift(8))
+    pairs = ((a.get() - (o.get() << 8), o.get()) for a, o in zip(all_, odd, strict=True))
+    return [part for pair in pairs for part in pair]

@@ -1,0 +1,329 @@
+"""The kernel of one layer: synapses of spikes, then neurons, step after step.
+
+For the samples `first` to `last` and every step of each:
+
+    row      =  current[t]  +  sum over feeds of (weight @ spikes[t]) << shift
+    x        =  drop(row << left, right) + bias
+    out[t], z  =  step(z, x)
+
+`events` adds the rows of weights, `exact` writes the step. Neurons go in groups of 16; arrays are
+padded to 64 columns, whose neurons have no weights and constants of 0, so that they stay at 0.
+Spikes are bits, 64 neurons to a word. Without neurons the kernel writes the row itself.
+
+A kernel is specialised on the neuron model and on the form of its feeds, never on sizes: those,
+and all addresses, it reads from a record of 64-bit integers, in the order of `record`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, reduce
+from typing import Any
+
+from neurodeploy.arith import Fixed
+from neurodeploy.kernels import events
+from neurodeploy.kernels.events import COLUMNS, GROUP, Rows
+from neurodeploy.kernels.exact import Step, drop
+from neurodeploy.kernels.lanes import I16, I32, I64, Code, Value, Variable, lanes, size
+from neurodeploy.kernels.modal import Phases, phases
+from neurodeploy.kernels.native import Function, compiled
+from neurodeploy.kernels.ranges import Width
+from neurodeploy.neurons import SPECS, Traced
+
+Options = tuple[tuple[str, Any], ...]
+FIXED_ROWS = 4  # of constants before the coefficients: left, right, rounding, bias
+
+
+@dataclass(frozen=True)
+class Feed:
+    """An edge of spikes: bytes of a weight; whether sums are shifted; whether it is recurrent."""
+
+    planes: int
+    shifted: bool
+    own: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The neurons of a layer: the model, its integers, and whether currents shift to the right."""
+
+    name: str
+    options: Options
+    fixed: Fixed
+    width: Width
+    right: bool
+
+    @property
+    def step(self) -> Traced:
+        """The traced step."""
+        return SPECS[self.name].traced(dict(self.options))
+
+    @property
+    def spiking(self) -> bool:
+        """Whether it sends spikes."""
+        return SPECS[self.name].spiking
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a kernel is specialised on; `current`: currents come in, besides those of the feeds."""
+
+    feeds: tuple[Feed, ...]
+    current: bool
+    cell: Cell | None = None
+
+
+_FIELDS = ("steps", "samples", "origin", "way", "columns", "listed", "current", "out", "out_row")
+_FEED = ("bits", "words", "offset", "weights", "sums", "senders", "shift", "events")
+_CELL = (
+    *("groups", "live", "z", "constants", "tables", "table_rows", "row", "modes"),
+    *("before", "spikes", "lost"),
+)
+
+
+def record(form: Form) -> tuple[str, ...]:
+    """Return the names of the 64-bit integers that the kernel of this form reads.
+
+    Times run origin, origin + way, ...: 0 and 1, or backwards. `columns` is the padded width,
+    `listed` the bytes of a list of who fired, `out_row` those of what one step sends. Addresses:
+    current int32 [B, T, columns]; out uint64 [B, T, columns / 64] of bits, or int32
+    [B, T, columns] of graded values and sums.
+
+    Of feed i, "i.name": bits uint64 [B, T, words], of which `senders` from byte `offset` of a step
+    on are heard; weights and sums, as `events.planes` makes them; events int64 [B], added to.
+
+    Of neurons: groups of 16; live uint16 [groups], the lanes that exist; z [states, B, columns],
+    updated, constants [left, right, rounding, bias, coefs, columns] and tables
+    [tables, table_rows, columns], in lanes of the cell's width; row, the table row of the first
+    step; before uint64 [B, columns / 64], what was sent last, updated; spikes and lost int64 [B],
+    added to. A state or coefficient with modes has as many rows as modes.
+    """
+    feeds = [f"{i}.{name}" for i in range(len(form.feeds)) for name in _FEED]
+    return (*_FIELDS, *feeds, *(_CELL if form.cell else ()))
+
+
+def list_bytes(senders: int) -> int:
+    """Return what a list of so many senders takes."""
+    return -(-(2 * senders + 2 * COLUMNS) // COLUMNS) * COLUMNS
+
+
+@cache
+def kernel(form: Form, *, compress: bool | None = None) -> Function:
+    """Return `run(record, scratch, first, last)`.
+
+    scratch: the address of this thread's own memory, `listed` bytes and int32 [columns]. compress:
+    how spikes are listed, by default as suits the processor.
+    """
+    chosen = events.can_compress() if compress is None else compress
+    return compiled(source(form, compress=chosen), "layer", 4)
+
+
+def source(form: Form, *, compress: bool) -> str:
+    """Return the module of a kernel as text."""
+    code = Code("layer", "record", "scratch", "first", "last")
+    a = {**code.fields(code.arguments["record"], record(form)), **code.arguments}
+    with code.loop(a["first"], a["last"]) as b:
+        lost = code.variable(code.number(I64, 0))
+        spikes = code.variable(code.number(I64, 0))
+        with code.loop(0, a["steps"]) as i:
+            there = b * a["steps"] + a["origin"] + i * a["way"]
+            row = _row(code, form, a, b, there, compress)
+            if form.cell is not None:
+                out = a["out"] + there * a["out_row"]
+                _update(code, form.cell, a, b, i, out, row, lost)
+                if form.cell.spiking:
+                    _keep(code, a, b, out, spikes)
+        if form.cell is not None:
+            _add_to(code, a["lost"] + b * 8, lost.get())
+            _add_to(code, a["spikes"] + b * 8, spikes.get())
+    return code.finished()
+
+
+def _keep(code: Code, a: Mapping[str, Value], b: Value, out: Value, spikes: Variable) -> None:
+    """Count a step's spikes, and keep them for the next."""
+    with code.loop(0, a["columns"] >> 6) as w:
+        word = code.load(out + w * 8, I64)
+        spikes.set(spikes.get() + word.ones())
+        code.store(word, a["before"] + (b * (a["columns"] >> 6) + w) * 8)
+
+
+def _add_to(code: Code, place: Value, value: Value) -> None:
+    code.store(code.load(place, I64) + value, place)
+
+
+def _row(
+    code: Code,
+    form: Form,
+    a: Mapping[str, Value],
+    b: Value,
+    there: Value,
+    compress: bool,
+) -> Value:
+    """Return the address of this step's currents, the feeds added."""
+    base = a["current"] + there * (a["columns"] << 2) if form.current else None
+    own = a["scratch"] + a["listed"]
+    out = a["out"] + there * a["out_row"] if form.cell is None else own
+    for n, feed in enumerate(form.feeds):
+        f = {name: a[f"{n}.{name}"] for name in _FEED}
+        start = (
+            a["before"] + b * a["out_row"] if feed.own else f["bits"] + there * (f["words"] << 3)
+        )
+        bits = start + f["offset"]
+        fired = events.listed(code, bits, f["senders"], a["scratch"], compress=compress)
+        _add_to(code, f["events"] + b * 8, fired.events)
+        rows = Rows(
+            weights=f["weights"],
+            sums=f["sums"],
+            senders=f["senders"],
+            columns=a["columns"],
+            shift=f["shift"] if feed.shifted else None,
+            planes=feed.planes,
+        )
+        events.add_rows(code, rows, fired, a["scratch"], base, out)
+        base = out
+    assert base is not None
+    return base
+
+
+def _update(
+    code: Code,
+    cell: Cell,
+    a: Mapping[str, Value],
+    b: Value,
+    i: Value,
+    out: Value,
+    row: Value,
+    lost: Variable,
+) -> None:
+    """Step all neurons of one sample by the currents of a row."""
+    with code.loop(0, a["groups"]) as g:
+        rows = _Places(code, cell, a, b, a["row"] + i, g)
+        sent = _stepped(rows, code.load(row + g * (4 * GROUP), lanes(I32, GROUP)), lost)
+        if cell.spiking:
+            code.store(sent.bits() & code.load(a["live"] + g * 2, I16), out + g * 2)
+        else:
+            code.store(
+                sent if rows.number is I32 else sent.cut(lanes(I32, GROUP)), out + g * (4 * GROUP)
+            )
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where the constants and states of one group of neurons are."""
+
+    code: Code
+    cell: Cell
+    a: Mapping[str, Value]
+    sample: Value
+    table_row: Value
+    group: Value
+
+    @property
+    def number(self) -> Any:
+        """The type of a lane."""
+        return I32 if self.cell.width.bits == 32 else I64
+
+    def at(self, array: str, row: Value | int) -> Value:
+        """Return the address of the group in a row of an array."""
+        first = self.a["columns"] * row + self.group * GROUP
+        return self.a[array] + first * size(self.number)
+
+    def load(self, address: Value) -> Value:
+        """Read the group's lanes."""
+        return self.code.load(address, lanes(self.number, GROUP), align=GROUP)
+
+    def constant(self, row: Value | int) -> Value:
+        """Read a constant."""
+        return self.load(self.at("constants", row))
+
+    def row_of(self, names: Sequence[str], name: str, mode: Value | None) -> Value:
+        """Return the row of a coefficient or state, of those of so many `names`."""
+        modal, before = self.cell.step.modal, names[: names.index(name)]
+        many = sum(n in modal for n in before)
+        row = self.a["modes"] * many + (len(before) - many)
+        return row if mode is None else row + mode
+
+    def coefs(self, mode: Value | None = None) -> dict[str, Value]:
+        """Read the coefficients without modes, or those of a mode."""
+        names = coefficients(self.cell.step)
+        wanted = [n for n in names if (n in self.cell.step.modal) == (mode is not None)]
+        return {f"k_{n}": self.constant(self.row_of(names, n, mode) + FIXED_ROWS) for n in wanted}
+
+    def tables(self) -> dict[str, Value]:
+        """Read this step's rows of the tables."""
+        rows = (
+            self.a["table_rows"] * j + self.table_row for j in range(len(self.cell.step.tables))
+        )
+        names = self.cell.step.tables
+        return {f"k_{n}": self.load(self.at("tables", r)) for n, r in zip(names, rows, strict=True)}
+
+    def states(self, mode: Value | None = None) -> dict[str, Value]:
+        """Return the addresses of the states without modes, or those of a mode."""
+        names, modal = self.cell.step.states, self.cell.step.modal
+        wanted = [n for n in names if (n in modal) == (mode is not None)]
+        rows = {n: self.row_of(names, n, mode) * self.a["samples"] + self.sample for n in wanted}
+        return {n: self.at("z", row) for n, row in rows.items()}
+
+
+def coefficients(step: Traced) -> tuple[str, ...]:
+    """Return the names of the coefficients, tables aside, that a kernel of this step reads."""
+    return tuple(name for name in step.coefs if name in step.used)
+
+
+def _stepped(rows: _Places, current: Value, lost: Variable) -> Value:
+    """Step one group by its currents; return what it sends."""
+    code, cell, step = rows.code, rows.cell, rows.cell.step
+    parts = phases(step)
+    once = Step(cell.fixed, cell.width, {"x": _shifted(rows, current)})
+    once.values |= rows.coefs() | rows.tables()
+    places = rows.states()
+    once.values |= {f"z_{name}": rows.load(place) for name, place in places.items()}
+    once.take(parts.before)
+    if parts.modal:
+        once.values |= _over_modes(rows, once, parts, lost)
+    once.take(parts.after)
+    after = dict(zip(step.states, step.next_states, strict=True))
+    for name, place in places.items():
+        code.store(once.values[after[name]], place, align=GROUP)
+    _count(code, once.lost, lost)
+    return once.values[step.out]
+
+
+def _shifted(rows: _Places, current: Value) -> Value:
+    """Bring currents to the scale of the state."""
+    left, right, added, bias = (rows.constant(r) for r in range(FIXED_ROWS))
+    kind = lanes(rows.number, GROUP)
+    wide = (current if current.kind == kind else current.signed(kind)) << left
+    if rows.cell.right:
+        wide = drop(wide, right, added, rows.cell.fixed, wide)
+    return wide + bias
+
+
+def _over_modes(rows: _Places, once: Step, parts: Phases, lost: Variable) -> dict[str, Value]:
+    """Step the modes of a group; return the sums over them."""
+    code, cell, step = rows.code, rows.cell, rows.cell.step
+    zero = code.number(lanes(rows.number, GROUP), 0)
+    sums = {i.out: code.variable(zero) for i in parts.totals}
+    after = dict(zip(step.states, step.next_states, strict=True))
+    with code.loop(0, rows.a["modes"]) as m:
+        places = rows.states(m)
+        each = Step(cell.fixed, cell.width, {**once.values, **rows.coefs(m)})
+        each.values |= {f"z_{name}": rows.load(place) for name, place in places.items()}
+        each.take(parts.modal)
+        for name, place in places.items():
+            code.store(each.values[after[name]], place, align=GROUP)
+        for i in parts.totals:
+            sums[i.out].set(sums[i.out].get() + each.values[i.args[0]])
+        _count(code, each.lost, lost)
+    return {out: total.get() for out, total in sums.items()}
+
+
+def _count(code: Code, conditions: Sequence[Value], total: Variable) -> None:
+    """Add how often the conditions hold; that one does at all is rare."""
+    if not conditions:
+        return
+    any_ = reduce(lambda a, b: a | b, conditions)
+    with code.when(any_.bits().compare("!=", 0)):
+        for condition in conditions:
+            total.set(total.get() + condition.bits().ones().unsigned(I64))

@@ -1,0 +1,167 @@
+r"""How wide the integers of a step become, and so how wide they must be computed.
+
+Every value of a traced step gets a range [low, high] that holds it whatever the input does, by the
+rules of interval arithmetic; a register is bounded by its bits. Where all of them, and all that
+is computed on the way, fit 32 bits, a kernel may compute in 32 bits and be exact. A product c z too
+wide for that is computed in two halves. With F the bits it drops, z = h 2^F + l and 0 <= l < 2^F,
+
+    (c z + r) >> F  =  c h + ((c l + r) >> F),       r the rounding's constant
+
+since the first part is a multiple of 2^F. What a register cannot exceed is not clipped either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from neurodeploy.arith import Fixed, Instr
+from neurodeploy.neurons import Traced
+
+NARROW = 32
+
+
+@dataclass(frozen=True)
+class Range:
+    """The integers from low to high."""
+
+    low: int
+    high: int
+
+    def __or__(self, other: Range) -> Range:
+        return Range(min(self.low, other.low), max(self.high, other.high))
+
+    def __add__(self, other: Range) -> Range:
+        return Range(self.low + other.low, self.high + other.high)
+
+    def __sub__(self, other: Range) -> Range:
+        return Range(self.low - other.high, self.high - other.low)
+
+    def __mul__(self, other: Range) -> Range:
+        ends = [a * b for a in (self.low, self.high) for b in (other.low, other.high)]
+        return Range(min(ends), max(ends))
+
+    def inside(self, other: Range) -> bool:
+        """Say whether the other holds all of this."""
+        return other.low <= self.low and self.high <= other.high
+
+    def fits(self, bits: int) -> bool:
+        """Say whether signed integers of so many bits hold all of it."""
+        return self.inside(Range(-(1 << (bits - 1)), (1 << (bits - 1)) - 1))
+
+
+BOTH = Range(0, 1)  # of a condition
+
+
+@dataclass(frozen=True)
+class Width:
+    """How to compute a step: in `bits`; which products in halves; which clips may be left out.
+
+    A clip is a pair (value, "low" or "high").
+    """
+
+    bits: int
+    halves: frozenset[str] = frozenset()
+    unclipped: frozenset[tuple[str, str]] = frozenset()
+
+
+def width(
+    step: Traced,
+    fixed: Fixed,
+    given: Mapping[str, Range],
+    *,
+    modes: int = 1,
+    found: dict[str, Range] | None = None,
+) -> Width:
+    """Return how the step must be computed so that nothing overflows.
+
+    given: the ranges of x and of each k_<name> that the step uses, and, by any other name, of what
+    else must fit. found, if given, takes the ranges of all values.
+    """
+    register = _register(fixed)
+    states = {f"z_{name}": register for name in step.states}
+    for _ in range(3):  # a state may also take a constant, which a register may not hold
+        walk = _Walk(fixed, modes, {**given, **states})
+        for instr in step.instrs:
+            walk.take(instr)
+        after = {
+            f"z_{name}": walk.ranges[value] | states[f"z_{name}"]
+            for name, value in zip(step.states, step.next_states, strict=True)
+        }
+        if after == states:
+            if found is not None:
+                found |= walk.ranges
+            narrow = walk.narrow and all(r.fits(NARROW) for r in (*given.values(), *after.values()))
+            kept = frozenset(walk.unclipped)
+            return (
+                Width(NARROW, frozenset(walk.halves), kept) if narrow else Width(64, unclipped=kept)
+            )
+        states = after
+    return Width(64)
+
+
+def _register(fixed: Fixed) -> Range:
+    if fixed.overflow == "saturate":
+        return Range(-fixed.state_max, fixed.state_max)
+    return Range(-fixed.state_max - 1, fixed.state_max)
+
+
+def rounding(fixed: Fixed, bits: int) -> int:
+    """Return the most that may be added before `bits` bits are dropped."""
+    return {"floor": 0, "nearest": (1 << bits) >> 1, "toward_zero": (1 << bits) - 1}[fixed.rounding]
+
+
+@dataclass
+class _Walk:
+    """Ranges of the values of a step, and what was found on the way."""
+
+    fixed: Fixed
+    modes: int
+    ranges: dict[str, Range]
+    narrow: bool = True
+    halves: set[str] = field(default_factory=set)
+    unclipped: set[tuple[str, str]] = field(default_factory=set)
+
+    def take(self, i: Instr) -> None:
+        """Find the range of one instruction's result."""
+        values = [self.ranges[name] for name in i.args]
+        if i.op == "mul":
+            found = self._product(i.out, *values)
+        elif i.op == "write":
+            found = self._written(i.out, *values)
+        elif i.op == "total":
+            found = Range(self.modes * min(values[0].low, 0), self.modes * max(values[0].high, 0))
+        elif i.op == "add":
+            found = values[0] + values[1]
+        elif i.op == "sub":
+            found = values[0] - values[1]
+        elif i.op == "select":
+            found = values[1] | values[2]
+        else:
+            found = values[0] if i.op == "read" else BOTH
+        self.ranges[i.out] = found
+        self.narrow &= found.fits(NARROW)
+
+    def _product(self, out: str, coef: Range, value: Range) -> Range:
+        bits = self.fixed.coef_frac
+        added = Range(0, rounding(self.fixed, bits))
+        whole = coef * value
+        if not (whole + added).fits(NARROW):
+            self.halves.add(out)
+            high = coef * Range(value.low >> bits, value.high >> bits)
+            low = coef * Range(0, (1 << bits) - 1) + added
+            self.narrow &= high.fits(NARROW) and low.fits(NARROW) and bits < NARROW
+        return Range(whole.low >> bits, (whole.high + added.high) >> bits)
+
+    def _written(self, out: str, value: Range) -> Range:
+        ends = _register(self.fixed)
+        if value.inside(ends):
+            self.unclipped |= {(out, "low"), (out, "high")}
+            return value
+        if self.fixed.overflow == "wrap":
+            return ends
+        if value.low >= ends.low:
+            self.unclipped.add((out, "low"))
+        if value.high <= ends.high:
+            self.unclipped.add((out, "high"))
+        return Range(*(min(max(v, ends.low), ends.high) for v in (value.low, value.high)))
