@@ -84,7 +84,7 @@ def rates(run: Run) -> dict[str, float]:
     """Return the share of values that are not 0 of every layer of spikes or ternary values."""
     inputs = {node.name for node in run.nodes}
     events = [e for e in run.edges if e.value_bits <= EVENT_BITS and e.source in inputs]
-    return {e.source: e.events * e.fan_out / e.dense for e in events}
+    return {e.source: e.events / e.values for e in events}
 
 
 def energies(run: Run) -> dict[str, float]:

@@ -10,7 +10,8 @@ import numpy as np
 from neurodeploy.backends.simulator import simulate
 from neurodeploy.errors import InputError
 from neurodeploy.graph import rules
-from neurodeploy.graph.ir import Array, Graph, Linear, Population
+from neurodeploy.graph.ir import Array, Graph, Population
+from neurodeploy.graph.weights import Weighted
 from neurodeploy.neurons import Kind
 from neurodeploy.passes.bits import Bits, coefficient_bits, recurrent_name, weight_bits
 from neurodeploy.passes.calibrate import Calibrate
@@ -72,8 +73,8 @@ class Candidates:
         """Return what can be turned, in the order of the graph."""
         sizes: dict[str, int] = {}
         for node in Lowerable()(self.graph):
-            if isinstance(node.op, Linear):
-                sizes[node.name] = node.op.weight.size
+            if isinstance(node.op, Weighted):
+                sizes[node.name] = node.op.stored.size
             if isinstance(node.op, Population):
                 own = [k for k, kind in node.op.model.kinds.items() if kind is Kind.UNIT]
                 sizes[node.name] = sum(np.size(node.op.coefs[key]) for key in own)

@@ -90,6 +90,11 @@ class Windows:
         """How many places of each window are inside the map, [positions]."""
         return np.asarray((self.seen >= 0).sum(axis=1))
 
+    def seen_by(self, first: int, last: int) -> Ints:
+        """Return how many of the windows `first` to `last` see each input position, [inputs]."""
+        seen = self.seen[first:last]
+        return np.bincount(seen[seen >= 0], minlength=self.inputs)
+
     def _cuts(self, maps: Any, outside: float) -> Iterator[tuple[tuple[int, ...], Any]]:
         """Yield each place k of the kernel, and what it sees: maps [N, *size] to [N, *outputs]."""
         axes = len(self.size)
@@ -124,17 +129,23 @@ class Windows:
         )
         return np.asarray(total).reshape(*x.shape[:-1], out * self.positions)
 
-    def matrix(self, weight: Any, groups: int) -> Any:
-        """Return the matrix [out * positions, C * inputs] that convolves with weight."""
+    def entries(self, weight: Any, groups: int) -> tuple[Ints, Ints, Any]:
+        """Return rows, columns and values of the matrix that convolves with `weight`."""
         out, inside = weight.shape[:2]
-        flat = weight.reshape(out, inside, -1)
-        dense = np.zeros((out, self.positions, groups * inside, self.inputs), weight.dtype)
         window, place = np.nonzero(self.seen >= 0)
-        first = np.arange(out) // (out // groups) * inside
-        for i in range(inside):
-            at = (np.arange(out)[:, None], window, (first + i)[:, None], self.seen[window, place])
-            dense[at] = flat[:, i, place]
-        return dense.reshape(out * self.positions, -1)
+        o, i = (index[:, None] for index in np.divmod(np.arange(out * inside), inside))
+        rows = o * self.positions + window
+        columns = (o // (out // groups) * inside + i) * self.inputs + self.seen[window, place]
+        return rows.ravel(), columns.ravel(), weight.reshape(out * inside, -1)[:, place].ravel()
+
+    def matrix(self, weight: Any, groups: int) -> Any:
+        """Return that matrix, [out * positions, C * inputs]."""
+        out, inside = weight.shape[:2]
+        shape = out * self.positions, groups * inside * self.inputs
+        rows, columns, values = self.entries(weight, groups)
+        dense = np.zeros(shape, weight.dtype)
+        dense[rows, columns] = values
+        return dense
 
 
 def per_axis(value: int | Sequence[int], axes: int) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 PASSES = (
     "drop-surrogate",
+    "fold-pooling",
     "fold-batchnorm",
     "fold-dynamics",
     "fold-amplitude",

@@ -17,7 +17,6 @@ from neurodeploy.errors import InputError, NeurodeployError, together
 from neurodeploy.frontends.onnx_file import STANDARD_DOMAINS, array, function
 from neurodeploy.graph import rules
 from neurodeploy.graph.forms.onnx import (
-    ALWAYS_DOUBLE,
     BITS,
     DOMAIN,
     DOMAIN_VERSION,
@@ -26,6 +25,7 @@ from neurodeploy.graph.forms.onnx import (
     STANDARD,
     Form,
     forms,
+    type_of,
 )
 from neurodeploy.graph.forms.sheet import OPSET, Function
 from neurodeploy.graph.ir import Concat, Graph, Input, Node, Op
@@ -200,7 +200,7 @@ class _Reader:
             what = f"the input {inputs[0].name!r} is not [T, B, channels] with a known last axis"
             raise InputError("E101", what, where=self.where, fix="export the model again")
         self.input = inputs[0].name
-        self.dtype = {1: np.float32, 11: np.float64}.get(inputs[0].type.tensor_type.elem_type)
+        self.dtype = {1: "float32", 11: "float64"}.get(inputs[0].type.tensor_type.elem_type, "")
         return int(width)
 
     def _node(self, node: Any, width: int) -> list[Node]:
@@ -253,7 +253,7 @@ class _Reader:
             return None
         self.used.add(name)
         value = self.constants[name]
-        if value.dtype != (np.float64 if row[0] in ALWAYS_DOUBLE else self.dtype):
+        if value.dtype.name != type_of(row[0], self.dtype):
             self._refuse("E101", f"its {row[0]} has type {value.dtype}", node)
         elif row[1] in SCALARS and value.shape != ():
             self._refuse("E107", f"its {row[0]} has shape {value.shape}, not ()", node)
@@ -261,7 +261,7 @@ class _Reader:
             bad = np.count_nonzero(~np.isfinite(value))
             fix = "train again, or restore an earlier checkpoint"
             self._refuse("E105", f"{row[0]} has {bad} NaN or infinite values", node, fix)
-        return value.astype(np.float64) if value.dtype.kind == "f" else None
+        return value.astype(np.float64) if value.dtype.kind == "f" else value
 
     def _refuse(self, code: str, what: str, node: str, fix: str = "export the model again") -> None:
         where = f'node "{node}" in {self.where}' if node else self.where

@@ -11,16 +11,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from neurodeploy.errors import InputError, together
 from neurodeploy.graph.ir import Array, Op
+from neurodeploy.graph.kept import kept, stored
 from neurodeploy.windows import Windows
 
 POOLINGS = ("sum", "avg", "max")
 
 
+@kept("weight")
 @dataclass(frozen=True, eq=False)
 class Conv(Op):
     """A convolution as torch defines it (a cross-correlation): y[o] = sum over i of w[o, i] * x[i].
@@ -41,12 +45,17 @@ class Conv(Op):
         super().__post_init__()
         _check("Conv", self.shape, self.windows, _weights(self) if self.shape else [])
 
+    @property
+    def stored(self) -> npt.NDArray[Any]:
+        """The weight as it is kept: the same numbers, in float32 where that loses nothing."""
+        return stored(self, "weight")
+
     @cached_property
     def windows(self) -> Windows:
         """Which positions each output sees."""
         return Windows(
             size=self.shape[1:],
-            kernel=self.weight.shape[2:],
+            kernel=self.stored.shape[2:],
             stride=self.stride,
             padding=self.padding,
             dilation=self.dilation,
@@ -55,7 +64,7 @@ class Conv(Op):
     @property
     def out_shape(self) -> tuple[int, ...]:
         """The shape of the output's maps."""
-        return len(self.weight), *self.windows.outputs
+        return len(self.stored), *self.windows.outputs
 
     def width_of(self, inputs: Sequence[int]) -> int:  # noqa: ARG002
         """Return the positions of all maps of the output."""
@@ -133,7 +142,7 @@ Maps = Conv | Pool
 
 def _weights(op: Conv) -> list[str]:
     """Return what does not fit in the weights of a convolution."""
-    shape, channels = op.weight.shape, op.shape[0]
+    shape, channels = op.stored.shape, op.shape[0]
     if len(shape) < 3 or op.bias.shape != shape[:1]:
         return [f"weight {shape} and bias {op.bias.shape}, not [out, in / groups, *kernel], [out]"]
     if op.groups < 1 or channels % op.groups or shape[0] % op.groups:

@@ -13,7 +13,8 @@ from fnmatch import fnmatchcase
 from typing import TypeAlias
 
 from neurodeploy.errors import InputError, NeurodeployError, together
-from neurodeploy.graph.ir import Graph, Linear, Population
+from neurodeploy.graph.ir import Graph, Population
+from neurodeploy.graph.weights import Weighted
 from neurodeploy.neurons.spec import Kind
 from neurodeploy.passes.lowerable import is_head
 from neurodeploy.targets import Target
@@ -35,12 +36,12 @@ def table_name(name: str, coefficient: str) -> str:
 
 
 def weight_bits(graph: Graph, target: Target, choice: Bits = None) -> dict[str, int]:
-    """Return the weight bits of every Linear of a lowerable graph that becomes synapses.
+    """Return the weight bits of every Linear or Conv of a lowerable graph that becomes synapses.
 
     Recurrent weights of neurons have the name `recurrent_name`. Raises InputError E105 for bits the
     target does not have, and for names of no such Linear.
     """
-    names = [n.name for n in graph if isinstance(n.op, Linear) and not is_head(graph, n.name)]
+    names = [n.name for n in graph if isinstance(n.op, Weighted) and not is_head(graph, n.name)]
     names += [recurrent_name(n.name) for n in graph if getattr(n.op, "recurrent", None) is not None]
     most = target.numbers.weight_bits
     what = _What("weights", "--bits", target.name, most)

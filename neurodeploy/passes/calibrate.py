@@ -28,7 +28,6 @@ from neurodeploy.graph.ir import (
     Concat,
     Graph,
     Input,
-    Linear,
     Lstm,
     Node,
     Op,
@@ -38,7 +37,7 @@ from neurodeploy.graph.ir import (
     VectorOp,
 )
 from neurodeploy.graph.vectors import bounds_of, cell_bound
-from neurodeploy.matrices import bounds
+from neurodeploy.graph.weights import Weighted, bounds
 from neurodeploy.neurons import Kind
 from neurodeploy.passes.base import GraphPass
 from neurodeploy.passes.measure import measured, union
@@ -94,9 +93,8 @@ def _bound(node: Node, inputs: list[Range], steps: int) -> Range:
 def _stateless(op: Op, inputs: list[Range]) -> tuple[Array, Array]:
     if isinstance(op, Input):
         return np.full(op.width, 0.0 if op.spiking else -1.0), np.ones(op.width)
-    if isinstance(op, Linear):
-        low, high = bounds(op.stored, inputs[0].low, inputs[0].high)
-        return low + op.bias, high + op.bias
+    if isinstance(op, Weighted):
+        return bounds(op, inputs[0].low, inputs[0].high)
     if isinstance(op, Add):
         return sum_of([r.low for r in inputs]), sum_of([r.high for r in inputs])
     if isinstance(op, VectorOp):

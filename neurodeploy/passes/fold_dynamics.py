@@ -22,6 +22,7 @@ import numpy as np
 from neurodeploy.arith import Real
 from neurodeploy.errors import InputError
 from neurodeploy.graph.ir import Affine, Array, Graph, Linear, Neurons, Node, Population
+from neurodeploy.graph.weights import Weighted, in_front, matrix, spread
 from neurodeploy.neurons.spec import Kind, NeuronSpec, scaled
 from neurodeploy.passes.base import GraphPass
 
@@ -123,11 +124,11 @@ def _absorb(graph: Graph, name: str) -> Graph:
     node = graph[name]
     source = graph[node.inputs[0]]
     op, linear = node.op, source.op
-    if not isinstance(linear, Linear) or len(graph.readers(source.name)) > 1:
+    if not isinstance(linear, Weighted) or len(graph.readers(source.name)) > 1:
         return graph
     assert isinstance(op, Population)
-    kept = bool(np.all(op.sign == 1))
-    weight = linear.stored if kept else linear.weight * op.sign[:, None]
-    rows = Linear(weight, linear.bias * op.sign)
+    rows = in_front(linear, op.sign)
+    if rows is None:  # signs that differ within a map: its positions have weights of their own
+        rows = Linear(matrix(linear) * op.sign[:, None], spread(linear, linear.bias) * op.sign)
     graph = graph.replace(name, replace(op, sign=np.ones_like(op.sign)))
     return graph.replace(source.name, rows)

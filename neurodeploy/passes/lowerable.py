@@ -7,7 +7,8 @@
 
 Spikes that enter a sum or a neuron directly, and factors that nothing absorbed, become diagonal
 Linears; a Linear read twice becomes a stream of its own; several Linears behind the readout become
-one.
+one. A convolution of values that differ in unit from position to position, membranes, becomes the
+equal Linear.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ from neurodeploy.graph.ir import (
     Ternary,
     VectorOp,
 )
-from neurodeploy.graph.maps import Maps
+from neurodeploy.graph.maps import Conv, Pool
+from neurodeploy.graph.weights import Weighted, matrix, spread
 from neurodeploy.matrices import Matrix, times
 from neurodeploy.neurons import Kind
 from neurodeploy.passes.base import GraphPass
@@ -60,6 +62,8 @@ class Lowerable(GraphPass):
             op, inputs = node.op, node.inputs
             if isinstance(op, Affine) and node.name not in after and not _is_kept(graph, node):
                 op = Linear(np.diag(op.gain), op.bias)
+            if isinstance(op, Conv) and not _shares(graph, op, inputs[0]):
+                op = Linear(matrix(op), spread(op, op.bias))
             if isinstance(op, Add | Population | Reduce | VectorOp):
                 inputs = tuple(_weighted(graph, node, name, nodes) for name in inputs)
             inputs = tuple(_one_unit(graph, name, nodes) for name in inputs)
@@ -76,10 +80,25 @@ def _is_kept(graph: Graph, node: Node) -> bool:
     op, source = node.op, graph[node.inputs[0]].op
     assert isinstance(op, Affine)
     readers = graph.readers(node.name)
+    if any(isinstance(reader.op, Weighted) for reader in readers):
+        return False
     if readers and all(isinstance(r.op, VectorOp) and r.op.parts == 1 for r in readers):
         return True
     plain = np.all(np.isin(op.gain, (-1, 0, 1))) and np.all(op.bias == 0)
-    return bool(plain) and isinstance(source, Add | Linear)
+    return bool(plain) and isinstance(source, Add | Weighted)
+
+
+def _shares(graph: Graph, op: Conv, source: str) -> bool:
+    """Whether what a convolution reads has one unit for all positions of a map.
+
+    The membranes of neurons, and what is summed from them alone, have one each.
+    """
+    node = graph[source]
+    if isinstance(node.op, Concat):
+        whole = all(graph.widths[part] % op.windows.inputs == 0 for part in node.inputs)
+        return whole and all(_shares(graph, op, part) for part in node.inputs)
+    spikes = not isinstance(node.op, Population) or node.op.model.spiking
+    return spikes and not joint(graph, node)
 
 
 def behind_readout(graph: Graph) -> list[str]:
@@ -97,12 +116,13 @@ def head(graph: Graph) -> tuple[Matrix | None, Array]:
     bias = np.zeros(1)
     for name in behind_readout(graph):
         op = graph[name].op
-        if isinstance(op, Linear):
-            bias = op.bias + times(op.stored, np.broadcast_to(bias, op.stored.shape[1]))
-            weight = op.stored if weight is None else op.weight @ weight
+        if isinstance(op, Weighted):
+            own = matrix(op)
+            bias = spread(op, op.bias) + times(own, np.broadcast_to(bias, own.shape[1]))
+            weight = own if weight is None else np.asarray(own, np.float64) @ weight
         elif isinstance(op, Affine):
-            matrix = np.diag(op.gain) if weight is None else op.gain[:, None] * weight
-            weight, bias = matrix, op.gain * bias + op.bias
+            weight = np.diag(op.gain) if weight is None else op.gain[:, None] * weight
+            bias = op.gain * bias + op.bias
     return weight, bias
 
 
@@ -115,11 +135,11 @@ def is_head(graph: Graph, name: str) -> bool:
 
 def graded_source(graph: Graph, name: str) -> str | None:
     """Return the graded node that an output Linear reads: the host then applies the Linear."""
-    if not isinstance(graph[name].op, Linear):
+    if not isinstance(graph[name].op, Weighted):
         return None
     (source,) = graph[name].inputs
     read = graph[source].op
-    graded = isinstance(read, Add | Linear | VectorOp)
+    graded = isinstance(read, Add | Weighted | VectorOp)
     if isinstance(read, Population):
         graded = not read.model.spiking
     return source if graded else None
@@ -198,14 +218,11 @@ def _problems(graph: Graph) -> list[NeurodeployError]:
                     fix="use recurrent weights on neurons that spike",
                 )
             )
-        if isinstance(node.op, Maps):
-            what = f"a {type(node.op).__name__} has no integer form"
-            found.append(InputError("E107", what, where=where, fix="use Linears"))
-        if isinstance(node.op, BatchNorm | Neurons):
+        if isinstance(node.op, BatchNorm | Neurons | Pool):
             found.append(InputError("E107", f"{type(node.op).__name__} is not folded", where=where))
         if isinstance(node.op, Concat):
             for reader in graph.readers(node.name):
-                if not isinstance(reader.op, Linear):
+                if not isinstance(reader.op, Weighted):
                     found.append(
                         InputError(
                             "E107",

@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 
 from neurodeploy.program.ir import Ints, Program, Slice, Source
-from neurodeploy.program.memory import Footprint, footprint
+from neurodeploy.program.memory import Footprint, footprint, most
 from neurodeploy.targets import Target
 
 _UNLIMITED = 1 << 62
@@ -33,13 +33,18 @@ class Piece:
         return self.last - self.first
 
 
+def amounts(need: Footprint) -> Ints:
+    """Return neurons, bits of weights, of neurons, and of both."""
+    return np.array([need.neurons, need.weight_bits, need.state_bits, need.total_bits], np.int64)
+
+
 def needs(program: Program, piece: Piece) -> Ints:
-    """Return what a piece takes: neurons, bits of weights, of neurons, and of both."""
-    return _amounts(footprint(program[piece.node], program.numbers).times(piece.size))
+    """Return the amounts that a piece takes."""
+    return amounts(footprint(program, piece.node, piece.first, piece.last))
 
 
 def room(target: Target) -> Ints:
-    """Return what a core has, in the order of `needs`."""
+    """Return the amounts that a core has."""
     core = target.core
     limits = (core.weight_kib, core.state_kib, core.memory_kib)
     bits = [_UNLIMITED if kib is None else kib * 8192 for kib in limits]
@@ -48,13 +53,12 @@ def room(target: Target) -> Ints:
 
 def cut(program: Program, target: Target, parts: int) -> list[Piece]:
     """Cut every node into `parts` even pieces for each core that it needs at least."""
-    found = []
+    found, there = [], room(target)
     for node in program:
         if isinstance(node, Source):
             continue
-        one = _amounts(footprint(node, program.numbers))
-        most = max(1, int(min(room(target) // np.maximum(one, 1))))
-        count = min(node.width, parts * -(-node.width // most))
+        size = most(program, node.name, 0, lambda need: bool(np.all(amounts(need) <= there)))
+        count = min(node.width, parts * -(-node.width // max(size, 1)))
         ends = [node.width * i // count for i in range(count + 1)]
         found += [Piece(node=node.name, first=a, last=b) for a, b in pairwise(ends)]
     return found
@@ -99,7 +103,3 @@ def slices(pieces: Sequence[Piece], cores: Ints) -> tuple[Slice, ...]:
         else:
             found.append(Slice(node=piece.node, first=piece.first, last=piece.last, core=core))
     return tuple(found)
-
-
-def _amounts(need: Footprint) -> Ints:
-    return np.array([need.neurons, need.weight_bits, need.state_bits, need.total_bits], np.int64)

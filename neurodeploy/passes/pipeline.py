@@ -24,6 +24,7 @@ from neurodeploy.passes.drop_surrogate import DropSurrogate, agreement
 from neurodeploy.passes.fold_amplitude import FoldAmplitude
 from neurodeploy.passes.fold_batchnorm import FoldBatchNorm
 from neurodeploy.passes.fold_dynamics import FoldDynamics
+from neurodeploy.passes.fold_pooling import FoldPooling
 from neurodeploy.passes.place import Place, PlaceBy, place_by
 from neurodeploy.passes.quantize import Quantize
 from neurodeploy.passes.verify import Verdict, compare_graphs
@@ -33,6 +34,7 @@ from neurodeploy.targets import Target
 
 PASSES = (
     "drop-surrogate",
+    "fold-pooling",
     "fold-batchnorm",
     "fold-dynamics",
     "fold-amplitude",
@@ -56,7 +58,7 @@ class Compiled:
 
 def folds() -> tuple[GraphPass, ...]:
     """Return the passes that fold training-only constants away."""
-    return DropSurrogate(), FoldBatchNorm(), FoldDynamics(), FoldAmplitude()
+    return DropSurrogate(), FoldPooling(), FoldBatchNorm(), FoldDynamics(), FoldAmplitude()
 
 
 def fold(graph: Graph) -> Graph:

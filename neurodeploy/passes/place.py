@@ -14,14 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from neurodeploy.errors import FitError
-from neurodeploy.passes.pieces import Piece, cut, fill, pieces_of, slices
+from neurodeploy.passes.pieces import Piece, amounts, cut, fill, pieces_of, room, slices
 from neurodeploy.passes.traffic import Traffic, rates, traffic
 from neurodeploy.program.ir import Ints, Program, Reals, Slice, Source
-from neurodeploy.program.memory import Footprint, footprint
+from neurodeploy.program.memory import Footprint, footprint, most
 from neurodeploy.targets import Target
 
 
@@ -39,31 +40,21 @@ class Place:
         for node in program:
             if isinstance(node, Source):
                 continue
-            each = footprint(node, program.numbers)
             first = 0
             while first < node.width:
-                room = min(self._room(used, each), node.width - first)
-                if room == 0 and used.neurons:
+                count = most(program, node.name, first, partial(self._fits, used))
+                if count == 0 and used.neurons:
                     core, used = core + 1, Footprint()
                     continue
-                count = max(room, 1)  # one neuron too large for any core: limits will say so
-                slices.append(Slice(node=node.name, first=first, last=first + count, core=core))
-                used = used + each.times(count)
-                first += count
+                count = max(count, 1)  # one neuron too large for any core: limits will say so
+                last = first + count
+                slices.append(Slice(node=node.name, first=first, last=last, core=core))
+                used = used + footprint(program, node.name, first, last)
+                first = last
         return replace(program, placement=tuple(slices))
 
-    def _room(self, used: Footprint, each: Footprint) -> int:
-        """Return how many more neurons of size `each` the core holds."""
-        core = self.target.core
-        rooms = [core.neurons - used.neurons]
-        for kib, taken, one in (
-            (core.weight_kib, used.weight_bits, each.weight_bits),
-            (core.state_kib, used.state_bits, each.state_bits),
-            (core.memory_kib, used.total_bits, each.total_bits),
-        ):
-            if kib is not None and one:
-                rooms.append((kib * 8192 - taken) // one)
-        return max(0, min(rooms))
+    def _fits(self, used: Footprint, more: Footprint) -> bool:
+        return bool(np.all(amounts(used + more) <= room(self.target)))
 
 
 PLACES = ("naive", "balanced", "traffic", "cycles")

@@ -3,6 +3,7 @@
 Every node's true value is kept as `gain * node + bias`, its *pending* map. Readers absorb it:
 
     Linear      W diag(gain); its own bias b + W bias becomes pending
+    Conv        the same, where the gain is one per map; else it is settled in front
     Neurons     input gain and bias (later: threshold, sign and bias); recurrent weights stand
                 behind the gain and absorb the amplitude only: R (alpha s) = (R alpha) s
     Reduce      passes the gain on, and the bias too unless it sums
@@ -35,14 +36,13 @@ from neurodeploy.graph.ir import (
     Graph,
     Input,
     LayerNorm,
-    Linear,
     Neurons,
     Node,
     Population,
     Reduce,
     VectorOp,
 )
-from neurodeploy.matrices import times
+from neurodeploy.graph.weights import Weighted, behind, in_front, product, spread, with_bias
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +85,7 @@ class _Pusher:
         op = node.op
         if isinstance(op, Affine | BatchNorm) and self.norms:
             return self._diagonal(node, *_gain_bias(op), inputs[0])
-        if isinstance(op, Linear):
+        if isinstance(op, Weighted):
             return self._linear(node, op, inputs[0])
         if isinstance(op, Affine):
             gain, bias = op.gain * inputs[0].gain, op.gain * inputs[0].bias + op.bias
@@ -114,40 +114,43 @@ class _Pusher:
         p = self.pending[name]
         if p.trivial:
             return p.source
-        linear = self.new[p.source].op
-        if isinstance(linear, Linear) and not self.graph.readers(name):
-            self._rescale(p.source, p.gain, p.bias)  # the output keeps its own bias
+        last = isinstance(self.new[p.source].op, Weighted) and not self.graph.readers(name)
+        if last and self._rescale(p.source, p.gain, p.bias):  # the output keeps its own bias
             return p.source
         self.new[fresh] = Node(fresh, Affine(p.gain, p.bias), (p.source,))
         return fresh
 
-    def _rescale(self, name: str, gain: Array, bias: Array | float = 0.0) -> None:
-        """Multiply the rows of a Linear, and add to its bias."""
+    def _rescale(self, name: str, gain: Array, bias: Array | float = 0.0) -> bool:
+        """Multiply the rows of a Linear, and add to its bias; whether they can take it."""
         node = self.new[name]
-        assert isinstance(node.op, Linear)
-        weight = node.op.stored if np.all(gain == 1) else node.op.weight * gain[:, None]
-        op = Linear(weight, node.op.bias * gain + bias)
-        self.new[name] = replace(node, op=op)
+        assert isinstance(node.op, Weighted)
+        op = in_front(node.op, gain, bias)
+        if op is not None:
+            self.new[name] = replace(node, op=op)
+        return op is not None
 
     def _own_linear(self, name: str) -> bool:
         """Whether old node `name` is a Linear that one node alone reads."""
         p, readers = self.pending[name], self.graph.readers(name)
-        return p.source == name and isinstance(self.new[name].op, Linear) and len(readers) == 1
+        return p.source == name and isinstance(self.new[name].op, Weighted) and len(readers) == 1
 
     def _diagonal(self, node: Node, gain: Array, bias: Array, p: Pending) -> Pending:
-        if self._own_linear(node.inputs[0]):
-            self._rescale(p.source, gain)
+        if self._own_linear(node.inputs[0]) and self._rescale(p.source, gain):
             return Pending(p.source, np.ones_like(gain), gain * p.bias + bias)
         return Pending(p.source, gain * p.gain, gain * p.bias + bias)
 
-    def _linear(self, node: Node, op: Linear, p: Pending) -> Pending:
-        weight = op.stored if np.all(p.gain == 1) else op.weight * p.gain
-        bias = op.bias + times(op.stored, p.bias)
+    def _linear(self, node: Node, op: Weighted, p: Pending) -> Pending:
+        plain = behind(op, p.gain)
+        if plain is None:
+            source = self._settle(node.inputs[0], f"{node.inputs[0]}.scaled")
+            return self._linear(node, op, Pending(source, np.ones_like(p.gain), p.bias * 0))
+        bias = spread(op, op.bias) + product(op, p.bias)
         readers = self._true_readers(node.name)
         if len(readers) == 1 and isinstance(self.graph[readers[0]].op, VectorOp):
-            return self._keep(node, (p.source,), Linear(weight, bias))  # its one operand adds it
-        made = self._keep(node, (p.source,), Linear(weight, np.zeros_like(bias)))
-        return replace(made, bias=bias)
+            whole = with_bias(plain, bias)  # its one operand adds it
+            if whole is not None:
+                return self._keep(node, (p.source,), whole)
+        return replace(self._keep(node, (p.source,), plain), bias=bias)
 
     def _nonlinear(self, node: Node, op: VectorOp) -> Pending:
         """Settle what is pending in front of a vector operation."""
@@ -156,9 +159,9 @@ class _Pusher:
             p = self.pending[name]
             if isinstance(op, LayerNorm) and _same(p.gain) and p.gain[0] > 0 and _same(p.bias):
                 op = replace(op, eps=op.eps / float(p.gain[0]) ** 2)
-            elif not p.trivial and self._free(p.source, node):
-                self._rescale(p.source, p.gain, p.bias)
-            else:
+            elif p.trivial or not (
+                self._free(p.source, node) and self._rescale(p.source, p.gain, p.bias)
+            ):
                 sources.append(self._settle(name, f"{name}.scaled"))
                 continue
             sources.append(p.source)
@@ -206,9 +209,8 @@ class _Pusher:
         unit = np.where(unit == 0, 1.0, unit)
         sources = []
         for name, gain in gains.items():
-            if name in own:
-                self._rescale(name, gain / unit)
-            sources.append(name if name in own else self._scaled(name, gain / unit, node))
+            taken = name in own and self._rescale(name, gain / unit)
+            sources.append(name if taken else self._scaled(name, gain / unit, node))
         if len(sources) == 1:  # all inputs were the same node
             return Pending(sources[0], unit, bias)
         return replace(self._keep(node, tuple(sources), node.op), gain=unit, bias=bias)
@@ -228,7 +230,7 @@ class _Pusher:
         result = {key: value for key, value in gains.items() if key != name}
         for term in self.new[name].inputs:
             part = term
-            if copy and isinstance(self.new[term].op, Linear):
+            if copy and isinstance(self.new[term].op, Weighted):
                 part = f"{term}.for_{reader.name.replace('.', '_')}"
                 self.new[part] = replace(self.new[term], name=part)
             result[part] = result.get(part, 0.0) + gains[name]
@@ -247,7 +249,7 @@ class _Pusher:
     def _free(self, name: str, reader: Node) -> bool:
         """Whether `name` is a Linear whose rows `reader` may rescale."""
         fresh = name not in self.graph
-        return isinstance(self.new[name].op, Linear) and (fresh or self._own(name, reader))
+        return isinstance(self.new[name].op, Weighted) and (fresh or self._own(name, reader))
 
     def _own(self, name: str, reader: Node) -> bool:
         """Whether `reader` alone reads node `name`, and once."""

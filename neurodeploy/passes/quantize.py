@@ -22,11 +22,12 @@ from neurodeploy.graph.ir import (
     Concat,
     Graph,
     Input,
-    Linear,
     Population,
     Reduce,
     VectorOp,
 )
+from neurodeploy.graph.maps import Conv
+from neurodeploy.graph.weights import Weighted, matrix, per_row, rows_of, spread
 from neurodeploy.matrices import Matrix, blocks, times
 from neurodeploy.passes.bits import (
     DEFAULT,
@@ -38,6 +39,7 @@ from neurodeploy.passes.bits import (
     words_of,
 )
 from neurodeploy.passes.coefficients import output_scale, round_coefs
+from neurodeploy.passes.convolutions import convolutions
 from neurodeploy.passes.lowerable import Lowerable, graded_source, head, is_head, joint
 from neurodeploy.passes.registers import Registers
 from neurodeploy.passes.units import Units, input_format
@@ -159,33 +161,33 @@ class _Lowering:
             return (ir.Tap(source=name, sign=np.ones(self.graph.widths[name], np.int64)),)
         return self._dense(name, unit)
 
-    def _dense(self, name: str, unit: Array) -> tuple[ir.Edge, ...]:
-        """Return the edges of a Linear: one, or one per part of a concatenation."""
+    def _dense(self, name: str, unit: Array) -> tuple[ir.Weighted, ...]:
+        """Return the edges of a Linear or Conv: one, or one per part of a concatenation."""
         weight = self.units.integers(name, unit)
         exponent = self.units.exponents.get(name, 0)
         self._note_weights(name, weight, unit * 2.0**exponent)
         bits = self.units.bits[name] if np.abs(weight).max(initial=0) > 1 else LEAST
         parts = self.units.parts(self.graph[name].inputs[0])
+        how: Any = {"weight_bits": bits, "exponent": exponent, "linear": name}
+        op = self.units.op(name)
+        if isinstance(op, Conv):
+            return convolutions(op, weight, [(p, self.graph.widths[p]) for p in parts], how)
         ends = np.cumsum([self.graph.widths[part] for part in parts])[:-1]
-        return tuple(
-            ir.Dense(
-                source=part,
-                weight=columns,
-                weight_bits=bits,
-                exponent=exponent,
-                linear=name,
-            )
-            for part, columns in zip(parts, np.split(weight, ends, axis=1), strict=True)
-        )
+        columns = np.split(weight, ends, axis=1)
+        pairs = zip(parts, columns, strict=True)
+        return tuple(ir.Dense(source=part, weight=own, **how) for part, own in pairs)
 
     def _note_weights(self, name: str, weight: ir.Ints, unit: Array) -> None:
-        self.notes[name] = {"weight_error_rms": _error_rms(weight, unit, self.units.weights(name))}
+        op, exact = self.units.op(name), self.units.weights(name)
+        rows = rows_of(op, unit)
+        assert rows is not None
+        self.notes[name] = {"weight_error_rms": _error_rms(weight, per_row(op, rows), exact)}
 
     def _stream(self, name: str) -> None:
         node, unit = self.graph[name], self.units.of(name)
         edges = (
             self._dense(name, unit)
-            if isinstance(node.op, Linear)
+            if isinstance(node.op, Weighted)
             else tuple(e for source in node.inputs for e in self._edges(source, unit))
         )
         self.nodes.append(
@@ -211,8 +213,8 @@ class _Lowering:
         unit = self._current_unit(source)
         bias = op.bias
         linear = self.graph[source].op
-        if self.units.private(source) and isinstance(linear, Linear):
-            bias = bias + linear.bias
+        if self.units.private(source) and isinstance(linear, Weighted):
+            bias = bias + spread(linear, linear.bias)
         scale = output_scale(op)
         shift = self.registers.shift(name, op, unit, bias, scale)
         return _Drive(name, op, source, unit, bias, shift, scale)
@@ -273,7 +275,7 @@ class _Lowering:
         size = np.abs(np.rint(exact / unit[:, None]))
         clipped = size > self.units.weight_max(recurrent_name(name))
         self.notes.setdefault(name, {}).update(
-            recurrent_weight_error_rms=_error_rms(weight, unit, blocks(exact)),
+            recurrent_weight_error_rms=_error_rms(weight, unit[:, None], blocks(exact)),
             recurrent_weights_clipped=int(np.count_nonzero(clipped)),
         )
 
@@ -331,24 +333,25 @@ class _Lowering:
         name = self.graph.output
         op = self.graph[name].op
         source = graded_source(self.graph, name)
-        if source is not None and isinstance(op, Linear):
-            unit = self.units.of(source)
-            none = np.zeros(len(unit))
-            return self._head(source, "steps", unit, op.stored, op.bias, none, mean=False)
-        offset = op.bias if isinstance(op, Linear) else np.zeros(self.graph.widths[name])
+        offset = np.zeros(self.graph.widths[name])
+        if isinstance(op, Weighted):
+            offset = spread(op, op.bias)
+            if source is not None:
+                unit = self.units.of(source)
+                none = np.zeros(len(unit))
+                return self._head(source, "steps", unit, matrix(op), offset, none, mean=False)
         amplitude = op.amplitude if isinstance(op, Population) and op.model.spiking else 1.0
         unit = self.units.of(name) * amplitude
         return self._head(name, "steps", unit, None, offset, np.zeros(len(unit)), mean=False)
 
 
 def _error_rms(weight: ir.Ints, unit: Array, exact: Iterable[tuple[slice, Array]]) -> float:
-    """Return the error of integer weights whose rows are worth `unit`, relative to their size.
+    """Return the error of integer weights, each worth its row of `unit`, relative to their size.
 
     exact: the weights that they stand for, some rows at a time.
     """
     squares = [
-        (np.sum(part**2), np.sum((weight[rows] * unit[rows, None] - part) ** 2))
-        for rows, part in exact
+        (np.sum(part**2), np.sum((weight[rows] * unit[rows] - part) ** 2)) for rows, part in exact
     ]
     size, error = (float(np.sqrt(sum(each) / weight.size)) for each in zip(*squares, strict=True))
     return error / size if size else 0.0

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurodeploy.graph.ir import Add, Array, Graph, Linear, Population, Reduce
+from neurodeploy.graph.ir import Add, Array, Graph, Population, Reduce
+from neurodeploy.graph.weights import Weighted
 from neurodeploy.neurons import Kind
 from neurodeploy.passes.lowerable import is_head
 from neurodeploy.passes.units import EXPONENT_MAX, Units
@@ -62,9 +63,9 @@ class Registers:
             if isinstance(reader.op, Population | Add):  # one to one
                 room = min(self.numbers.message_bits, self.numbers.current_bits)
                 bits = min(bits, room - math.ceil(math.log2(len(reader.inputs))))
-            if not isinstance(reader.op, Linear) or is_head(self.graph, reader.name):
+            if not isinstance(reader.op, Weighted) or is_head(self.graph, reader.name):
                 continue
-            sums = reader.op.stored.shape[1] * self.units.weight_max(reader.name)
+            sums = reader.op.stored[0].size * self.units.weight_max(reader.name)
             exponent = EXPONENT_MAX if self._may_shift(reader.name) else 0
             room = self.numbers.current_bits - math.ceil(math.log2(sums * 2**exponent))
             if not self.units.private(reader.name):  # the sums travel on, as a stream of their own

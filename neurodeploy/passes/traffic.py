@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from neurodeploy.passes.pieces import Piece, needs, room
-from neurodeploy.program.ir import Dense, Edge, Ints, Program, Reals, Source, edges
+from neurodeploy.program.ir import Edge, Ints, Program, Reals, Source, edges
 from neurodeploy.program.phases import phases
 from neurodeploy.program.reference import execute, to_integers
 from neurodeploy.program.run import node_count
@@ -94,13 +94,14 @@ def traffic(
 
 
 def _edge(edge: Edge, sender: Piece, piece: Piece, rate: Reals) -> tuple[float, int, int]:
-    """Return the packets per step over an edge from one piece to another, weights, and bits."""
-    if isinstance(edge, Dense):
-        packets = float(rate[sender.first : sender.last].sum())
-        return packets, piece.size, piece.size * edge.weight_bits
-    first, last = max(sender.first, piece.first), min(sender.last, piece.last)
-    there = edge.sign[first:last] != 0
-    return float(rate[first:last][there].sum()), int(there.any()), 1
+    """Return the packets per step over an edge from one piece to another, weights, and bits.
+
+    The weights are those behind a packet that has the most.
+    """
+    own = slice(sender.first, sender.last)
+    reached = edge.reached(piece.first, piece.last)[own]
+    weights = int(reached.max(initial=0))
+    return float(rate[own][reached > 0].sum()), weights, weights * edge.weight_bits
 
 
 def _updating(program: Program, piece: Piece, machine: Machine | None) -> int:

@@ -14,7 +14,7 @@ weights multiply it; what it adds to a sum directly has the unit of the sum.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,7 +27,6 @@ from neurodeploy.graph.ir import (
     Concat,
     Graph,
     Input,
-    Linear,
     Lstm,
     Population,
     Range,
@@ -35,6 +34,8 @@ from neurodeploy.graph.ir import (
     Ternary,
     VectorOp,
 )
+from neurodeploy.graph.maps import Conv
+from neurodeploy.graph.weights import Weighted, per_row, rows_of, spread, times_columns
 from neurodeploy.matrices import blocks
 from neurodeploy.passes.bits import recurrent_name
 from neurodeploy.program.ir import Ints, fitted
@@ -127,7 +128,7 @@ class Units:
         seen = self.seen(name)
         top = float(max(np.abs(seen.low).max(), np.abs(seen.high).max()))
         heard = isinstance(self.graph[name].op, Lstm)  # by itself, through weights
-        weighted = heard or any(isinstance(r.op, Linear) for r in self.graph.readers(name))
+        weighted = heard or any(isinstance(r.op, Weighted) for r in self.graph.readers(name))
         bits, top = (self.value_bits, top) if weighted else (WIDE_BITS, 2 * top)
         signed = bool(seen.low.min() < 0)
         high = 2 ** (bits - 1) - 1 if signed else 2**bits - 1
@@ -136,7 +137,7 @@ class Units:
     def private(self, name: str) -> bool:
         """Whether node `name` is a Linear that lives in the edges of its one reader."""
         node, readers = self.graph[name], self.graph.readers(name)
-        if not isinstance(node.op, Linear) or len(readers) != 1 or name == self.graph.output:
+        if not isinstance(node.op, Weighted) or len(readers) != 1 or name == self.graph.output:
             return False
         reader = readers[0]
         once = reader.inputs.count(name) == 1
@@ -155,26 +156,33 @@ class Units:
 
         Some rows at a time, and which they are (`matrices`).
         """
-        node = self.graph[name]
-        assert isinstance(node.op, Linear)
-        unit = self.of(node.inputs[0])
-        return ((rows, part * unit) for rows, part in blocks(node.op.stored))
+        parts = times_columns(self.op(name), self.of(self.graph[name].inputs[0]))
+        assert parts is not None  # what a convolution reads has one unit per map
+        return parts
+
+    def op(self, name: str) -> Weighted:
+        """Return the Linear or Conv at node `name`."""
+        op = self.graph[name].op
+        assert isinstance(op, Weighted)
+        return op
 
     def rows(self, name: str) -> Array:
-        """Return the unit of each row of a private Linear in front of neurons or vectors.
+        """Return the unit of each channel of a private Linear in front of neurons or vectors.
 
-        In front of vectors, weights of one size in all rows become -1, 0 and 1.
+        In front of vectors, and in a pooling, weights of one size in all rows become -1, 0 and 1.
         """
         (reader,) = self.graph.readers(name)
         again = self.recurrent_weights(reader.name)
-        alone = isinstance(reader.op, VectorOp) and again is None
+        op = self.op(name)
+        alone = isinstance(reader.op, VectorOp) or isinstance(op, Conv)
+        alone = alone and again is None
         if alone and _one_size(part for _, part in self.weights(name)):
             return np.full(self.graph.widths[name], self._tops(name).max())
         tops = {name: self._finest(name)}
         if again is not None:
             own = recurrent_name(reader.name)
             tops[own] = np.abs(again).max(axis=1, initial=0.0) / self.weight_max(own)
-        return self._shared(tops)
+        return _even(self._shared(tops), _positions(op))
 
     def recurrent_weights(self, name: str) -> Array | None:
         """Return the recurrent weights of node `name` in front of the integers it sends, if any."""
@@ -183,14 +191,19 @@ class Units:
             return op.recurrent * self.of(name)
         return op.recurrent if isinstance(op, Population) else None
 
-    def _finest(self, name: str) -> Array:
-        """Return the least unit of each row of a Linear in which its weights have their bits."""
-        return np.asarray(self._tops(name) / self.weight_max(name))
+    def _finest(self, name: str, *, alone: bool = False) -> Array:
+        """Return the least unit of each channel of a Linear in which its weights have their bits.
+
+        Alone in a sum, a pooling has weights 1.
+        """
+        pooling = alone and isinstance(self.op(name), Conv)
+        plain = pooling and _one_size(part for _, part in self.weights(name))
+        return np.asarray(self._tops(name) / (1 if plain else self.weight_max(name)))
 
     def _tops(self, name: str) -> Array:
-        """Return the greatest magnitude of the weights in each row of a Linear."""
-        parts = [np.abs(part).max(axis=1, initial=0.0) for _, part in self.weights(name)]
-        return np.concatenate(parts)
+        """Return the greatest magnitude of the weights of each channel of a Linear."""
+        parts = [np.abs(_flat(part)).max(axis=1, initial=0.0) for _, part in self.weights(name)]
+        return spread(self.op(name), np.concatenate(parts))
 
     def recurrent(self, name: str, unit: Array) -> Array:
         """Return the integer recurrent weights of a node whose currents are worth `unit`.
@@ -226,8 +239,9 @@ class Units:
 
     def integers(self, name: str, unit: Array) -> Ints:
         """Return the integer weights of a Linear whose rows are worth `unit`."""
-        scale = (unit * 2.0 ** self.exponents.get(name, 0))[:, None]
-        most = self.weight_max(name)
+        rows_unit = rows_of(self.op(name), unit * 2.0 ** self.exponents.get(name, 0))
+        assert rows_unit is not None  # `_even` has seen to it
+        scale, most = per_row(self.op(name), rows_unit), self.weight_max(name)
         parts = [
             np.clip(np.rint(part / scale[rows]), -most, most).astype(np.int16)
             for rows, part in self.weights(name)
@@ -245,18 +259,29 @@ class Units:
             )
         members = self._connected(name)
         self._open.update(members)
-        linears = [m for m in members if isinstance(self.graph[m].op, Linear)]
+        linears = [m for m in members if isinstance(self.graph[m].op, Weighted)]
         sums = [m for m in members if isinstance(self.graph[m].op, Add)]
         linears += [i for m in sums for i in self.graph[m].inputs if self.private(i)]
         reach = max((self._reach(m) for m in members), default=0.0)
         unit = np.full(self.graph.widths[name], reach / (2 ** (WIDE_BITS - 1) - 1) or 1.0)
         if linears:
-            unit = self._shared({i: self._finest(i) for i in linears}, reach)
+            alone = len(linears) == 1 and not reach
+            unit = self._shared({i: self._finest(i, alone=alone) for i in linears}, reach)
         if any(self._one_unit(m) for m in members):
             unit = np.full_like(unit, unit.max())
+        unit = _even(unit, *(_positions(self.op(i)) for i in linears), *self._seen_maps(members))
         for member in members:
             self._streams[member] = unit
         self._open.difference_update(members)
+
+    def _seen_maps(self, members: Sequence[str]) -> Iterator[int]:
+        """Yield the positions of the maps as which convolutions read a stream."""
+        for member in members:
+            for reader in self.graph.readers(member):
+                if isinstance(reader.op, Conv):
+                    yield reader.op.windows.inputs
+                elif isinstance(reader.op, Concat):
+                    yield from self._seen_maps([reader.name])
 
     def seen(self, name: str) -> Range:
         """Return the range of a node; of one that lowering added, that of what it passes on."""
@@ -275,7 +300,10 @@ class Units:
         """Whether a reader of a stream would have to multiply if its channels differed in unit."""
         return any(
             (isinstance(reader.op, Ternary) and reader.op.per_step)
-            or (isinstance(reader.op, Linear) and _one_size(p for _, p in blocks(reader.op.stored)))
+            or (
+                isinstance(reader.op, Weighted)
+                and _one_size(p for _, p in blocks(reader.op.stored))
+            )
             for reader in self.graph.readers(name)
         )
 
@@ -294,6 +322,25 @@ class Units:
         return [node.name for node in self.graph if node.name in found]
 
 
+def _positions(op: Weighted) -> int:
+    """Return how many neighbouring channels share a row."""
+    return op.windows.positions if isinstance(op, Conv) else 1
+
+
+def _even(unit: Array, *positions: int) -> Array:
+    """Return the least units, from `unit` up, that are one for each so many neighbours."""
+    last = None
+    while last is None or np.any(unit != last):
+        last = unit
+        for count in positions:
+            unit = np.repeat(unit.reshape(-1, count).max(axis=1), count)
+    return unit
+
+
+def _flat(weight: Array) -> Array:
+    return weight.reshape(len(weight), -1)
+
+
 def _one_size(parts: Iterable[Array]) -> bool:
     """Whether all weights that are not zero have the same size, and a row has more than one.
 
@@ -306,7 +353,7 @@ def _one_size(parts: Iterable[Array]) -> bool:
             size = used[0] if size is None else size
             if np.any(np.abs(used - size) > 1e-12 * size):
                 return False
-        several = several or bool(np.any(np.count_nonzero(part, axis=1) > 1))
+        several = several or bool(np.any(np.count_nonzero(_flat(part), axis=1) > 1))
     return several
 
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.graph.ir import Affine, Array, Graph, Linear, Lstm, VectorOp
+from neurodeploy.graph.ir import Affine, Array, Graph, Lstm, VectorOp
+from neurodeploy.graph.weights import Weighted, spread
 from neurodeploy.passes.units import Units
 from neurodeploy.passes.vectors import Operand, Register, build, scaling
 from neurodeploy.program import ir
@@ -83,8 +84,8 @@ class VectorLowering:
             gain, bias, source = op.gain, op.bias, self.graph[name].inputs[0]
         linear = self.graph[source].op
         edges: tuple[ir.Edge, ...]
-        if self.units.private(source) and isinstance(linear, Linear):
-            unit, bias = self.units.rows(source), bias + gain * linear.bias
+        if self.units.private(source) and isinstance(linear, Weighted):
+            unit, bias = self.units.rows(source), bias + gain * spread(linear, linear.bias)
             edges = self.dense(source, unit)
         else:
             unit = self.units.of(source)

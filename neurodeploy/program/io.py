@@ -19,6 +19,7 @@ import numpy as np
 
 from neurodeploy.errors import InputError
 from neurodeploy.program.ir import (
+    Conv,
     Dense,
     Population,
     Program,
@@ -35,7 +36,7 @@ from neurodeploy.targets.schema import Numbers, target_from
 FORMAT, VERSION = "neurodeploy.program", 3
 
 _TYPES: dict[str, Any] = {
-    c.__name__: c for c in (Dense, Tap, Source, Stream, Population, Word, Vector, Readout)
+    c.__name__: c for c in (Conv, Dense, Tap, Source, Stream, Population, Word, Vector, Readout)
 }
 
 

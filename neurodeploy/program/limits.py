@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from neurodeploy.errors import FitError, NeurodeployError, together
 from neurodeploy.matrices import bounds
 from neurodeploy.program.ir import (
+    Conv,
     Dense,
     Edge,
     Population,
@@ -20,6 +22,7 @@ from neurodeploy.program.ir import (
     Reals,
     Source,
     Stream,
+    Tap,
     Vector,
     backwards,
 )
@@ -46,12 +49,8 @@ def neurons_fit_chip(program: Program, target: Target) -> Broken:
 
 
 def synapses_fit_chip(program: Program, target: Target) -> Broken:
-    """The chip holds so many synapses."""
-    used = sum(
-        node.width * footprint(node, program.numbers).synapses
-        for node in program
-        if not isinstance(node, Source)
-    )
+    """The chip holds so many synapses (those of a convolution that share a weight are one)."""
+    used = sum(load.weights for load in core_loads(program).values())
     limit = _of_all_chips(target.chip.synapses, target)
     if limit is not None and used > limit:
         yield f"target {target.name}", used, limit
@@ -163,8 +162,7 @@ def core_loads(program: Program) -> dict[int, Footprint]:
     """Return what each core has been given."""
     loads: dict[int, Footprint] = defaultdict(Footprint)
     for part in program.placement:
-        each = footprint(program[part.node], program.numbers)
-        loads[part.core] = loads[part.core] + each.times(part.last - part.first)
+        loads[part.core] += footprint(program, part.node, part.first, part.last)
     return dict(loads)
 
 
@@ -208,6 +206,13 @@ def _edge_bounds(edge: Edge, low: Reals, high: Reals) -> tuple[Reals, Reals]:
     if isinstance(edge, Dense):
         ends = bounds(edge.weight, low, high)
     else:
-        both = edge.sign * low, edge.sign * high
-        ends = np.minimum(*both), np.maximum(*both)
+        up, down = _signed(edge, 1), _signed(edge, -1)
+        ends = up.product(low) + down.product(high), up.product(high) + down.product(low)
     return ends[0] * 2.0**edge.exponent, ends[1] * 2.0**edge.exponent
+
+
+def _signed(edge: Conv | Tap, sign: int) -> Conv | Tap:
+    """Return an edge with its positive (1) or negative (-1) weights only."""
+    if isinstance(edge, Tap):
+        return replace(edge, sign=edge.sign * (edge.sign * sign > 0))
+    return replace(edge, weight=edge.weight * (edge.weight * sign > 0))

@@ -15,7 +15,6 @@ from neurodeploy.arith import Fixed
 from neurodeploy.errors import InputError, require_rows
 from neurodeploy.neurons.spec import over_batch
 from neurodeploy.program.ir import (
-    Dense,
     Edge,
     Ints,
     Population,
@@ -145,9 +144,8 @@ def _vector(node: Vector, done: Execution) -> None:
 
 
 def _current(edge: Edge, value: Ints) -> Ints:
-    if isinstance(edge, Dense):
-        return (value @ edge.weight.T.astype(np.int64)) << edge.exponent
-    return (value * edge.sign) << edge.exponent
+    current: Ints = edge.product(value) << edge.exponent
+    return current
 
 
 def _neurons(program: Program, node: Population, current: Ints, done: Execution) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neurodeploy.errors import InputError
-from neurodeploy.program.ir import Dense, Ints, Program, Slice, Source, edges
+from neurodeploy.program.ir import Ints, Program, Slice, Source, edges
 from neurodeploy.targets.cycles import Grid
 
 Router = tuple[int, int]
@@ -59,11 +59,7 @@ def weights_behind(program: Program, name: str) -> dict[int, Ints]:
         for edge in edges(node):
             for part in slices(program, node.name) if edge.source == name else ():
                 own = found.setdefault(part.core, np.zeros((2, width), np.int64))
-                if isinstance(edge, Dense):
-                    count = part.last - part.first
-                    own += np.array([[count], [count * edge.weight_bits]])
-                else:
-                    own[:, part.first : part.last] += edge.sign[part.first : part.last] != 0
+                own += np.outer((1, edge.weight_bits), edge.reached(part.first, part.last))
     return found
 
 

@@ -11,14 +11,15 @@ import numpy as np
 
 from neurodeploy.program.cycles import Cycles
 from neurodeploy.program.ir import (
-    Dense,
     Edge,
     Ints,
     Population,
     Program,
     Reals,
+    Slice,
     Source,
     Stream,
+    Tap,
     Vector,
     edges,
 )
@@ -29,25 +30,23 @@ from neurodeploy.program.vector import cost, read_bits, register_bits
 class EdgeCount:
     """What one edge did, over all samples and steps (expected, where no run was made).
 
-    `events` are the non-zero values that arrived; each costs `fan_out` operations: additions of a
-    weight (`kind` "add"), multiply-accumulates where the value is graded ("mac").
+    `events` are the non-zero values that arrived, of `values` that could; `operations` what they
+    cost: additions of a weight (`kind` "add"), multiply-accumulates where the value is graded
+    ("mac"). At each event every core with targets reads a row of weights: `rows` has how many rows
+    of how many weights that were.
     """
 
     source: str
     target: str
     kind: str
     events: float
-    fan_out: int
+    values: int
+    operations: float
     weight_bits: int
     synapses: int  #: weights, zeros included
     value_bits: int  #: of what arrives; 1 for spikes
-    parts: tuple[int, ...]  #: the fan-out by core: so many rows of weights are read at an event
+    rows: tuple[tuple[int, float], ...]  #: (weights of a row, rows)
     dense: int  #: operations if every value were non-zero, as in a network without spikes
-
-    @property
-    def operations(self) -> float:
-        """Synaptic operations."""
-        return self.events * self.fan_out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +85,7 @@ class Run:
     of the nodes that were asked for, int [T, B, width], in the input's time; states likewise,
     [states, B, width] after the last step (a state with modes takes a row per mode). sent: how
     often each neuron's value was not zero [width], of every node, where traffic was asked for;
-    fed_back, how often a recurrent edge brought it back.
+    fed_back, how often a recurrent edge brought it back. events through a Conv are by sender.
     """
 
     program: Program
@@ -94,7 +93,7 @@ class Run:
     samples: int
     outputs: Reals
     integers: Ints
-    events: Mapping[tuple[str, int], int]  #: values that arrived, by node and number of its edge
+    events: Mapping[tuple[str, int], int | Ints]  #: that arrived, by node and number of its edge
     spikes: Mapping[str, int]
     overflows: Mapping[str, int]
     clipped_inputs: int
@@ -115,7 +114,6 @@ class Run:
                 node.name,
                 events=self.events[node.name, i],
                 updates=updates - (self.samples if edge.source == node.name else 0),
-                width=self.program[edge.source].width,
             )
             for node in self.program
             for i, edge in enumerate(edges(node))
@@ -152,23 +150,51 @@ class Run:
 
 
 def edge_count(
-    program: Program, edge: Edge, node: str, *, events: float, updates: int, width: int
+    program: Program, edge: Edge, node: str, *, events: float | Ints, updates: int
 ) -> EdgeCount:
-    """Return the count of one edge; `updates` are the steps times samples, `width` its source's."""
-    bits = edge.weight_bits if isinstance(edge, Dense) else 1
-    fan_out = edge.weight.shape[0] if isinstance(edge, Dense) else 1
-    multiplied = isinstance(edge, Dense) and np.abs(edge.weight).max(initial=0) > 1
+    """Return the count of one edge; `updates` are the steps times samples.
+
+    events: of each sender [width], or of all together, which are then as likely everywhere.
+    """
+    width, wide = program[node].width, program[edge.source].width
+    multiplied = not isinstance(edge, Tap) and np.abs(edge.weight).max(initial=0) > 1
+    fan_out = np.ones(wide, int) if isinstance(edge, Tap) else edge.reached(0, width)
+    total, operations = _weighted(events, fan_out)
     return EdgeCount(
         source=edge.source,
         target=node,
         kind="mac" if multiplied and program.graded(edge.source) else "add",
-        events=events,
-        fan_out=fan_out,
-        weight_bits=bits,
-        synapses=fan_out * width,
+        events=total,
+        values=updates * wide,
+        operations=operations,
+        weight_bits=edge.weight_bits,
+        synapses=edge.synapses(0, width),
         value_bits=value_bits(program, edge.source),
-        parts=_parts(program, node) if isinstance(edge, Dense) else (1,),
-        dense=updates * width * fan_out,
+        rows=((1, total),) if isinstance(edge, Tap) else _rows(program, node, edge, events),
+        dense=updates * int(fan_out.sum()),
+    )
+
+
+def _weighted(events: float | Ints, each: Ints) -> tuple[float, float]:
+    """Return the sum of events, and the sum of what each has, given by sender."""
+    if isinstance(events, np.ndarray):
+        return int(events.sum()), int(events @ each)
+    whole, rest = divmod(int(each.sum()), len(each))
+    return events, events * (whole + rest / len(each) if rest else whole)
+
+
+def _rows(
+    program: Program, name: str, edge: Edge, events: float | Ints
+) -> tuple[tuple[int, float], ...]:
+    """Return (weights, rows) of the rows read, core by core; as on one core if none is placed."""
+    found: dict[int, Ints] = {}
+    for part in program.placement or (Slice(node=name, first=0, last=program[name].width, core=0),):
+        if part.node == name:
+            found[part.core] = found.get(part.core, 0) + edge.reached(part.first, part.last)
+    return tuple(
+        (int(size), _weighted(events, reached == size)[1])
+        for reached in found.values()
+        for size in np.unique(reached[reached > 0])
     )
 
 
@@ -182,15 +208,6 @@ def value_bits(program: Program, name: str) -> int:
     if isinstance(node, Stream):
         return program.numbers.message_bits
     return max(abs(node.low), abs(node.high)).bit_length() + (node.low < 0)
-
-
-def _parts(program: Program, name: str) -> tuple[int, ...]:
-    """Return how many neurons of a node each of its cores has; all of them where none is placed."""
-    sizes: dict[int, int] = {}
-    for part in program.placement:
-        if part.node == name:
-            sizes[part.core] = sizes.get(part.core, 0) + part.last - part.first
-    return tuple(sizes.values()) or (program[name].width,)
 
 
 def node_count(

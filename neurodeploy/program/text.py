@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.program.ir import (
+    Conv,
     Dense,
     Edge,
     Population,
     Program,
     ProgramNode,
     Source,
+    Tap,
     Vector,
     edges,
 )
@@ -62,8 +64,13 @@ def _vector(node: Vector) -> list[str]:
 
 
 def _edge(edge: Edge) -> list[str]:
-    kind = f"dense of {edge.weight_bits} bits" if isinstance(edge, Dense) else "tap"
-    values = edge.weight if isinstance(edge, Dense) else edge.sign
+    kind, values = "tap", edge.sign if isinstance(edge, Tap) else edge.weight
+    if isinstance(edge, Dense):
+        kind = f"dense of {edge.weight_bits} bits"
+    if isinstance(edge, Conv):
+        names = ("shape", "stride", "padding", "dilation", "groups")
+        settings = ", ".join(f"{name} {getattr(edge, name)}" for name in names)
+        kind = f"conv of {edge.weight_bits} bits, {settings},"
     head = f"    <- {edge.source}: {kind} << {edge.exponent}, delay {edge.delay}"
     return [head, f"       {_array(values)}"]
 

@@ -4,7 +4,7 @@
 systems", and the package `neurobench` 2.3.) Per inference, averaged over a run:
 
     Footprint            bytes of weights, constants and state registers, at their integer widths
-    ConnectionSparsity   zeros among the weights of all Linears
+    ConnectionSparsity   zeros among the weights of all Linears and convolutions
     ActivationSparsity   zeros among what spiking neurons, ReLUs and ternary operations sent
     SynapticOperations   non-zero weights that non-zero values reached: Effective_ACs where the edge
                          carries spikes (or -1, 0, 1), Effective_MACs where it carries values;
@@ -24,7 +24,17 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.errors import InputError
-from neurodeploy.program.ir import Dense, Ints, Population, Program, Source, Vector, edges
+from neurodeploy.program.ir import (
+    Conv,
+    Dense,
+    Ints,
+    Population,
+    Program,
+    Source,
+    Tap,
+    Vector,
+    edges,
+)
 from neurodeploy.program.memory import footprint
 from neurodeploy.program.run import Run
 
@@ -54,9 +64,7 @@ def neurobench(run: Run) -> dict[str, Any]:
 def footprint_bytes(program: Program) -> int:
     """Return the bytes of everything that a program stores, the host's classifier included."""
     bits = sum(
-        node.width * footprint(node, program.numbers).total_bits
-        for node in program
-        if not isinstance(node, Source)
+        footprint(program, node.name).total_bits for node in program if not isinstance(node, Source)
     )
     if program.readout.weight is not None:
         bits += program.readout.weight.size * program.numbers.readout_bits
@@ -64,7 +72,7 @@ def footprint_bytes(program: Program) -> int:
 
 
 def _weights(program: Program) -> list[Ints]:
-    found = [e.weight for node in program for e in edges(node) if isinstance(e, Dense)]
+    found = [e.weight for node in program for e in edges(node) if not isinstance(e, Tap)]
     return found + ([] if program.readout.weight is None else [program.readout.weight])
 
 
@@ -86,10 +94,10 @@ def _synaptic(run: Run) -> dict[str, float]:
     effective, dense = {"mac": 0, "add": 0}, 0
     pairs = [(node.name, edge) for node in run.program for edge in edges(node)]
     for (name, edge), count in zip(pairs, run.edges, strict=True):
-        if isinstance(edge, Dense):
+        if not isinstance(edge, Tap):
             sent = run.fed_back[name] if edge.source == name else run.sent[edge.source]
-            effective[count.kind] += int(np.count_nonzero(edge.weight, axis=0) @ sent)
-            dense += edge.weight.size * run.steps * run.samples
+            effective[count.kind] += int(_effective(edge) @ sent)
+            dense += count.synapses * run.steps * run.samples
     head = run.program.readout.weight
     if head is not None:
         effective["mac"] += run.readout_macs // head.size * int(np.count_nonzero(head))
@@ -99,6 +107,15 @@ def _synaptic(run: Run) -> dict[str, float]:
         "Effective_ACs": effective["add"] / each,
         "Dense": (dense + run.readout_macs) / each,
     }
+
+
+def _effective(edge: Dense | Conv) -> Ints:
+    """Return how many weights that are not zero each sender reaches."""
+    if isinstance(edge, Dense):
+        return np.asarray(np.count_nonzero(edge.weight, axis=0))
+    windows = edge.windows
+    _, columns, values = windows.entries(edge.weight, edge.groups)
+    return np.bincount(columns[values != 0], minlength=edge.shape[0] * windows.inputs)
 
 
 def _updates(run: Run) -> int:

@@ -49,9 +49,9 @@ def program_record(program: ir.Program) -> dict[str, Any]:
 
 
 def _weight_bits(program: ir.Program) -> list[int]:
-    """Return the weight bits of every Dense edge."""
+    """Return the weight bits of every edge with weights."""
     found = [edge for node in program for edge in ir.edges(node)]
-    return [edge.weight_bits for edge in found if isinstance(edge, ir.Dense)]
+    return [edge.weight_bits for edge in found if not isinstance(edge, ir.Tap)]
 
 
 def _input(source: ir.Source) -> str:
@@ -79,13 +79,10 @@ def _layer(program: ir.Program, node: ir.ProgramNode) -> dict[str, Any]:
         "reads": [edge.source for edge in ir.edges(node)],
         "delays": [edge.delay for edge in ir.edges(node)],
         "weight_bits": [
-            edge.weight_bits if isinstance(edge, ir.Dense) else None for edge in ir.edges(node)
+            None if isinstance(edge, ir.Tap) else edge.weight_bits for edge in ir.edges(node)
         ],
         "words": _words(node) if isinstance(node, ir.Population) else {},
-        "synapses": sum(
-            int(edge.weight.size) if isinstance(edge, ir.Dense) else node.width
-            for edge in ir.edges(node)
-        ),
+        "synapses": sum(edge.synapses(0, node.width) for edge in ir.edges(node)),
         **notes.get(node.name, {}),
     }
 

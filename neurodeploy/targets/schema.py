@@ -37,6 +37,7 @@ class Core:
     memory_kib: int | None = None  #: weights and neurons together
     weight_kib: int | None = None
     state_kib: int | None = None
+    shared_weights: bool = False  #: whether a convolution's kernel stands in it once
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,8 @@ for it. One rate then serves all of them, whatever folding has made of their siz
     thresholds, ...  their own size
     coefficients     1 - |pole|: the relative change of a time constant is of the order of the step
 
-What is not there stays away: a bias that is zero everywhere costs no addition, and gets none.
+What is not there stays away: a bias that is zero everywhere costs no addition, and gets none. A
+pooling stays a pooling, and convolutions behind a readout, which the host applies, stay too.
 """
 
 from __future__ import annotations
@@ -20,8 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurodeploy.graph.ir import Affine, Array, Graph, Linear, Node, Op, Population, Range, Reduce
+from neurodeploy.graph.ir import Affine, Array, Graph, Node, Op, Population, Range, Reduce
+from neurodeploy.graph.maps import Conv
+from neurodeploy.graph.weights import Weighted, per_row, spread
 from neurodeploy.neurons import Kind
+from neurodeploy.passes.lowerable import is_head
 
 Key = tuple[str, str]  #: a node, and a constant of it: "weight", "bias", "recurrent", "coefs.beta"
 
@@ -45,9 +49,11 @@ def constants(graph: Graph) -> tuple[Constant, ...]:
 
 def _of(graph: Graph, node: Node) -> Iterator[Constant]:
     op, name = node.op, node.name
-    if isinstance(op, Linear):
-        size = _filled(np.abs(op.weight).max(axis=1, initial=0.0))
-        yield Constant((name, "weight"), op.weight, np.ones_like(op.weight) * size[:, None])
+    if isinstance(op, Weighted):
+        if isinstance(op, Conv) and (is_head(graph, name) or _pools(op)):
+            return
+        size = _row_sizes(op)
+        yield Constant((name, "weight"), op.weight, np.ones_like(op.weight) * per_row(op, size))
         if np.any(op.bias):
             yield Constant((name, "bias"), op.bias, size)
     elif isinstance(op, Reduce) and np.any(op.bias):
@@ -67,9 +73,18 @@ def _of(graph: Graph, node: Node) -> Iterator[Constant]:
 
 def _bias_scale(graph: Graph, node: Node, op: Population) -> Array:
     linear = graph[node.inputs[0]].op
-    if isinstance(linear, Linear):
-        return _filled(np.abs(linear.weight).max(axis=1, initial=0.0))
+    if isinstance(linear, Weighted):
+        return spread(linear, _row_sizes(linear))
     return np.full_like(op.bias, np.abs(op.bias).max())
+
+
+def _row_sizes(op: Weighted) -> Array:
+    return _filled(np.abs(op.weight).reshape(len(op.bias), -1).max(axis=1, initial=0.0))
+
+
+def _pools(op: Conv) -> bool:
+    """Whether a convolution is a pooling: it stays one."""
+    return op.groups == op.shape[0] == len(op.bias) and len(np.unique(op.weight)) == 1
 
 
 def _slack(op: Population, value: Array) -> Array:
@@ -138,8 +153,9 @@ def _updated(node: Node, values: Mapping[Key, Array]) -> Op:
         bias = values.get((name, "bias"), op.bias)
         heard = values.get((name, "recurrent"), op.recurrent)
         return replace(op, coefs=coefs, bias=bias, recurrent=heard)
-    if isinstance(op, Linear):
-        return Linear(values[name, "weight"], values.get((name, "bias"), op.bias))
+    if isinstance(op, Weighted) and (name, "weight") in values:
+        bias = values.get((name, "bias"), op.bias)
+        return replace(op, weight=values[name, "weight"], bias=bias)
     if isinstance(op, Reduce):
         return replace(op, bias=values.get((name, "bias"), op.bias))
     return op

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from neurodeploy.graph.ir import Affine, Graph, Linear, Node, Reduce
+from neurodeploy.graph.maps import Conv
+from neurodeploy.graph.weights import Weighted, matrix, spread
 from neurodeploy.passes.lowerable import behind_readout, is_head
 
 
@@ -34,12 +36,17 @@ def head(graph: Graph, tensors: Mapping[tuple[str, str], Tensor]) -> Head:
         bias = now(reduce, "bias")
     last = graph[graph.output]
     if reduce is None and not is_head(graph, last.name):
-        return Head(None, now(last, "bias") if isinstance(last.op, Linear) else bias)
+        op = last.op
+        if isinstance(op, Conv):
+            return Head(None, now(last, "bias").repeat_interleave(op.windows.positions))
+        return Head(None, now(last, "bias") if isinstance(op, Linear) else bias)
     names = behind_readout(graph) if reduce is not None else [last.name]
     for node in (graph[name] for name in names):
-        if isinstance(node.op, Linear):
-            own = now(node, "weight")
-            bias = now(node, "bias") + own @ bias.expand(own.shape[1])
+        if isinstance(node.op, Weighted):
+            op, tuned = node.op, isinstance(node.op, Linear)
+            own = now(node, "weight") if tuned else torch.tensor(matrix(op))
+            more = now(node, "bias") if tuned else torch.tensor(spread(op, op.bias))
+            bias = more + own @ bias.expand(own.shape[1])
             weight = own if weight is None else own @ weight
         elif isinstance(node.op, Affine):
             gain, offset = (torch.tensor(part) for part in (node.op.gain, node.op.bias))

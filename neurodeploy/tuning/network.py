@@ -23,6 +23,7 @@ from torch import Tensor
 
 from neurodeploy.errors import InputError, NeurodeployError, together
 from neurodeploy.graph.ir import Graph, Op, Population
+from neurodeploy.graph.maps import Conv
 from neurodeploy.neurons import Kind
 from neurodeploy.passes.bits import Bits, coefficient_bits, words_of
 from neurodeploy.passes.coefficients import sound
@@ -31,7 +32,8 @@ from neurodeploy.passes.quantize import Quantize
 from neurodeploy.program import ir
 from neurodeploy.program.reference import to_integers
 from neurodeploy.targets import Target
-from neurodeploy.tuning.constants import Constants, Key
+from neurodeploy.tuning.constants import Constants
+from neurodeploy.tuning.convolution import convolved, rounded
 from neurodeploy.tuning.head import Head, head
 from neurodeploy.tuning.reading import straight
 from neurodeploy.tuning.steps import sequential, steps
@@ -151,6 +153,10 @@ class _Pass:
                 first = column.get(edge.linear, 0)
                 column[edge.linear] = first + edge.weight.shape[1]
                 part = value @ self._weight(edge, unit, first).T
+            elif isinstance(edge, ir.Conv):
+                first = column.get(edge.linear, 0)
+                column[edge.linear] = first + edge.shape[0]
+                part = convolved(value, self._kernel(edge, unit, first), edge)
             else:
                 part = value * _tensor(edge.sign)
             parts.append(part * 2.0**edge.exponent)
@@ -162,11 +168,17 @@ class _Pass:
     def _weight(self, edge: ir.Dense, unit: Any, first: int) -> Tensor:
         whole = _tensor(edge.weight)
         weight = self.tensors.get((edge.linear, "weight"))
-        if weight is None:
+        if weight is None or weight.ndim != 2:  # what lowering wrote out stays as it is
             return whole
         scale = unit[:, None] * 2.0**edge.exponent / self.units[edge.source]
         columns = weight[:, first : first + edge.weight.shape[1]]
         return straight(columns / _tensor(scale), whole)
+
+    def _kernel(self, edge: ir.Conv, unit: Any, first: int) -> Tensor:
+        weight, op = self.tensors.get((edge.linear, "weight")), self.graph[edge.linear].op
+        if weight is None or not isinstance(op, Conv):
+            return _tensor(edge.weight)
+        return rounded(edge, weight, op.groups, first, (unit, self.units[edge.source]))
 
     def _population(self, node: ir.Population) -> None:
         op = self.graph[node.name].op
@@ -202,10 +214,11 @@ class _Pass:
     def _bias(self, node: ir.Population, lsb: Any) -> Tensor:
         """Return the bias, with the gradients of the node's own and of its Linear's."""
         (source,) = self.graph[node.name].inputs
-        keys: list[Key] = [(node.name, "bias")]
-        if any(isinstance(e, ir.Dense) and e.linear == source for e in node.edges):
-            keys.append((source, "bias"))
-        found = [self.tensors[key] for key in keys if key in self.tensors]
+        found = [self.tensors[key] for key in [(node.name, "bias")] if key in self.tensors]
+        private = any(isinstance(e, ir.Weighted) and e.linear == source for e in node.edges)
+        if private and (source, "bias") in self.tensors:
+            rows = self.tensors[source, "bias"]
+            found.append(rows.repeat_interleave(node.width // len(rows)))
         whole = _tensor(node.bias)
         return straight(torch.stack(found).sum(0) / _tensor(lsb), whole) if found else whole
 

@@ -369,7 +369,8 @@ def test_recurrent_synapses_take_memory_and_count_in_the_bounds():
     _, _, program = ring("loihi2")
     node = program["n"]
     alone = replace(node, edges=node.edges[:1])
-    more = footprint(node, program.numbers), footprint(alone, program.numbers)
+    quiet = replace(program, nodes=tuple(alone if n is node else n for n in program))
+    more = footprint(program, "n", 0, 1), footprint(quiet, "n", 0, 1)
     assert more[0].synapses - more[1].synapses == node.width
     assert more[0].weight_bits - more[1].weight_bits == node.width * program.numbers.weight_bits
     low, high = current_bounds(program)["n"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from support import maps
 from support.networks import TABLE_STEPS, distinct, inputs_for, sdtcm
 
 from neurodeploy.neurons import SPECS
@@ -243,6 +244,13 @@ def trained_like(*, norm="pre", outer=True, width=8, blocks=2):
     graph = sdtcm(rng, width=width, blocks=blocks, norm=norm, outer=outer)
     x = inputs_for(rng, graph)
     return compile_graph(graph, LOIHI, calibration=x).program
+
+
+def convolutions(seed=1, *, axes=2, spiking=False):
+    """Convolutions of all kinds, pooling, a residual and a concatenation, as they are lowered."""
+    rng = np.random.default_rng(seed)
+    graph = maps.network(rng, axes=axes, spiking=spiking)
+    return compile_graph(graph, LOIHI, calibration=inputs_for(rng, graph)).program
 
 
 def integers(program, steps, samples, seed=0):

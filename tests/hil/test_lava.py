@@ -37,6 +37,8 @@ MADE = {
     "spikes come in": (programs.zoo(3, spiking=True), STEPS, SAMPLES),
     "stock LIF": (programs.stock(), STEPS, SAMPLES),
     "narrow weights": (programs.narrow(), STEPS, SAMPLES),
+    "convolutions": (programs.convolutions(), STEPS, SAMPLES),
+    "convolutions of sequences": (programs.convolutions(3, axes=1, spiking=True), STEPS, SAMPLES),
     "one neuron, one step": (programs.small(), 1, 2),
     "one sample": (programs.small(), STEPS, 1),
 }
@@ -92,7 +94,8 @@ def test_lava_computes_the_program(program, steps, samples, env, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["every neuron", "recurrent", "stock LIF", "sdtcm, pre-norm, outer residual"]
+    "name",
+    ["every neuron", "recurrent", "stock LIF", "sdtcm, pre-norm, outer residual", "convolutions"],
 )
 def test_lavas_own_runtime_computes_the_program(name, env, tmp_path):
     program, _, samples = MADE[name]

@@ -150,7 +150,7 @@ def same_counts(program, fired, found):
     assert hops == sum(found["perf"]["hops"])
     last = program["r"]
     counted = [
-        edge_count(program, edge, "r", events=int(sent[edge.source][0]), updates=steps, width=1)
+        edge_count(program, edge, "r", events=int(sent[edge.source][0]), updates=steps)
         for edge in last.edges
     ]
     assert sum(edge.operations for edge in counted) == found["spikes"]

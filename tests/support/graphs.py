@@ -27,6 +27,7 @@ from neurodeploy.graph.ir import (
     Ternary,
     vector,
 )
+from neurodeploy.graph.maps import POOLINGS, Conv, Pool
 from neurodeploy.graph.rules import check
 from neurodeploy.neurons import SPECS
 from neurodeploy.passes.pipeline import fold
@@ -140,12 +141,30 @@ class _Maker:
             op = Ternary(per_step=bool(self.rng.random() < 0.5), level=0.15)
         return self.add(op, source, width=n)
 
+    def maps(self, source):
+        """A convolution or a pooling of channels that are taken for maps, of one or two axes."""
+        rng, n = self.rng, self.widths[source]
+        count = int(rng.choice([k for k in range(1, n + 1) if n % k == 0]))
+        size = (n // count, 1) if rng.random() < 0.5 else (n // count,)
+        axes, kernel = len(size), tuple(int(rng.integers(1, k + 1)) for k in size)
+        pads = [int(rng.integers(0, k)) for k in kernel * 2]
+        stride = tuple(rng.integers(1, 3, axes).tolist())
+        if rng.random() < 0.4:
+            kind, inside = str(rng.choice(POOLINGS)), bool(rng.random() < 0.5)
+            op = Pool(kind, (count, *size), kernel, stride, tuple(pads), inside)
+        else:
+            groups = count if rng.random() < 0.3 else 1
+            weight = self.numbers(groups * int(rng.integers(1, 3)), count // groups, *kernel)
+            how = {"stride": stride, "padding": tuple(pads), "dilation": (1,) * axes}
+            op = Conv(weight, self.numbers(len(weight)), (count, *size), **how, groups=groups)
+        return self.add(op, source, width=op.width_of([n]))
+
 
 VARIANTS = [(name, options) for name, spec in SPECS.items() for options in spec.variants()]
 
 
 @st.composite
-def graphs(draw, *, lowerable=False, layers=4, variants=tuple(VARIANTS), vectors=True):
+def graphs(draw, *, lowerable=False, layers=4, variants=tuple(VARIANTS), vectors=True, maps=True):
     """Draw a graph, half of them with constants that float32 holds, half of them folded."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     make = _Maker(rng, exact=draw(st.booleans()), lowerable=lowerable, variants=variants)
@@ -153,7 +172,8 @@ def graphs(draw, *, lowerable=False, layers=4, variants=tuple(VARIANTS), vectors
     spiking = draw(st.booleans())
     tokens = spiking and width > 1 and draw(st.booleans())
     last = make.add(Input(width, spiking=spiking, tokens=tokens), width=width)
-    kinds = ("linear", "affine", "norm", "neurons", "block", *(["vector"] if vectors else []))
+    kinds = ["linear", "affine", "norm", "neurons", "block"]
+    kinds += (["vector"] if vectors else []) + (["maps"] if maps else [])
     for kind in draw(st.lists(st.sampled_from(kinds), max_size=layers)):
         last = getattr(make, kind)(last)
     readout = draw(st.sampled_from(("mean", "sum", "last", "steps")))
@@ -163,7 +183,8 @@ def graphs(draw, *, lowerable=False, layers=4, variants=tuple(VARIANTS), vectors
         last = make.linear(last) if draw(st.booleans()) else last
         last = make.affine(last) if draw(st.booleans()) else last
     graph = check(Graph(tuple(make.nodes), last))
-    return fold(graph) if draw(st.booleans()) else graph
+    spiking = not any(isinstance(n.op, Pool) and n.op.kind == "max" for n in graph)
+    return fold(graph) if spiking and draw(st.booleans()) else graph
 
 
 def first_flip_is_a_tie(graph, values, membranes, others):

@@ -115,7 +115,7 @@ def test_bits_are_stored_counted_and_shown(network, tmp_path):
         ("blocks.0.add", (7 * 4, 0)),
         ("blocks.0.tn", (0, 2 * (16 - 9 - SHIFT_BITS))),
     ):
-        few, many = footprint(program[name], program.numbers), footprint(wide[name], wide.numbers)
+        few, many = (footprint(which, name, 0, 1) for which in (program, wide))
         assert (many.weight_bits - few.weight_bits, many.state_bits - few.state_bits) == fewer
     counts = simulate(program, x).edges
     assert {c.weight_bits for c in counts if c.source == "blocks.0.tn"} == {4}

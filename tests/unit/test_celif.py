@@ -253,8 +253,7 @@ def test_the_memory_of_the_table_is_counted_and_limits_the_core():
     chip = target("asic45")
     sizes = {
         context: footprint(
-            compile_graph(single(rng, context=context), chip, calibration=x).program["cells"],
-            chip.numbers,
+            compile_graph(single(rng, context=context), chip, calibration=x).program, "cells", 0, 1
         ).state_bits
         for context in ("v", "te", "v_te")
     }

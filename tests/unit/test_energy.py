@@ -217,7 +217,7 @@ def test_a_real_valued_input_costs_multiplies_at_the_wider_operands_width(bits, 
     run = simulate(program, x)
     (encoder,) = [edge for edge in run.edges if edge.target == "encoder"]
     whole, _ = to_integers(program.source, x)
-    assert (encoder.kind, encoder.fan_out, encoder.value_bits) == ("mac", 4, 8)
+    assert (encoder.kind, encoder.rows[0][0], encoder.value_bits) == ("mac", 4, 8)
     assert encoder.events == np.count_nonzero(whole) < x.size
     assert encoder.dense == x.size * 4
     (layer,) = [layer for layer in energy(run).layers if layer.name == "encoder"]
@@ -235,9 +235,9 @@ def test_rows_of_weights_are_read_in_whole_words_on_every_core():
     )
     spread_out = replace(program, placement=(*split, *rest))
     x = np.ones((4, 1, 2))
-    for placed, parts, words in ((program, (9,), 2), (spread_out, (5, 4), 2)):
+    for placed, rows, words in ((program, ((9, 8),), 2), (spread_out, ((5, 8), (4, 8)), 2)):
         run = simulate(placed, x)
-        assert run.edges[0].parts == parts
+        assert run.edges[0].rows == rows
         (layer,) = [layer for layer in energy(run).layers if layer.name == name]
         assert layer.by_cause["weight_memory"] == pytest.approx(8 * words * 20)
 

@@ -135,7 +135,7 @@ def test_everything_that_lava_cannot_hold_is_said_at_once():
         check(broken())
     found = {(r["code"], r["what"].split(";")[0]): r for r in caught.value.records()}
     assert set(found) == {
-        ("E301", "Lava's Dense holds 8-bit weights"),
+        ("E301", "Lava's synapses hold 8-bit weights"),
         ("E301", "a weight exponent is at least 0"),
         ("E301", "a sum in Lava has 32 bits"),
         ("E303", "Lava runs forwards in time only"),

@@ -223,10 +223,12 @@ def test_operations_are_those_of_the_published_count():
 def test_the_cell_takes_memory():
     graph = network(np.random.default_rng(0))
     program = nd.compile(graph, ASIC)
-    one = footprint(program["cell"], program.numbers)
+    one = footprint(program, "cell", 0, 1)
     assert one.synapses == 4 * (3 + 6)
     params = {**program["cell"].params, "state_bits": np.int64(16)}
-    less = footprint(replace(program["cell"], params=params), program.numbers)
+    cell = replace(program["cell"], params=params)
+    nodes = tuple(cell if node.name == "cell" else node for node in program)
+    less = footprint(replace(program, nodes=nodes), "cell", 0, 1)
     assert one.state_bits - less.state_bits == 16
 
 

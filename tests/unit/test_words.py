@@ -121,7 +121,7 @@ def test_coefficients_from_one_cost_their_subtraction_and_shifts_their_memory():
         program = compiled(graph, x, coef_frac=frac)
         node = program["0.neurons"]
         counts[frac] = node_count(program, "0.neurons", updates=1).per_update
-        bits[frac] = footprint(node, program.numbers).state_bits
+        bits[frac] = footprint(program, node.name, 0, 1).state_bits
     from_one = np.count_nonzero(counts_from_one(node.coefs["c"], node.words["c"]))
     from_one += np.count_nonzero(counts_from_one(node.coefs["d"], node.words["d"]))
     assert from_one >= 4

@@ -2,7 +2,7 @@
 
     run.py            runs it, or checks it against the golden vectors
     bundle/, runner/  the network as Lava processes, and ways to run it
-    neurodeploy/      the arithmetic and the neurons, as the simulator has them
+    neurodeploy/      the arithmetic, the neurons and convolutions, as the simulator has them
     manifest.json     wiring, number formats, ranges, latencies; the digest of every other file
     weights.npz       integers
     golden.npz        inputs, and what every node did with them
@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy import arith, neurons
+from neurodeploy import arith, neurons, windows
 from neurodeploy.backends.lava.mapping import (
     Mapped,
     check,
@@ -32,7 +32,6 @@ from neurodeploy.backends.lava.mapping import (
 )
 from neurodeploy.errors import InputError
 from neurodeploy.program.ir import (
-    Dense,
     Ints,
     Population,
     Program,
@@ -40,6 +39,7 @@ from neurodeploy.program.ir import (
     Readout,
     Source,
     Stream,
+    Tap,
     edges,
 )
 from neurodeploy.program.limits import current_bounds
@@ -134,7 +134,8 @@ def _copy_code(home: Path) -> None:
         _copy(path, home / path.relative_to(TEMPLATE))
     (home / "requirements.txt").write_bytes((TEMPLATE / "requirements-lava.txt").read_bytes())
     carried = home / "neurodeploy"
-    _copy(_file(arith), carried / "arith.py")
+    for module in (arith, windows):
+        _copy(_file(module), carried / _file(module).name)
     for path in sorted(_file(neurons).parent.glob("*.py")):
         _copy(path, carried / "neurons" / path.name)
 
@@ -183,7 +184,7 @@ def _edges(
     plans = []
     for j, edge in enumerate(edges(node)):
         name = f"{key}.edge.{j}"
-        arrays[name] = _narrow(edge.weight if isinstance(edge, Dense) else edge.sign)
+        arrays[name] = _narrow(edge.sign if isinstance(edge, Tap) else edge.weight)
         plan = edge_plan(program, edge)
         plans.append({"name": f"{node.name}.{j}", "array": name, **plan})
     return plans

@@ -7,7 +7,7 @@ enforced by Lava, so they are checked here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from neurodeploy.arith import Fixed
 from neurodeploy.errors import FitError, NeurodeployError, together
 from neurodeploy.neurons.spec import GT
 from neurodeploy.program.ir import (
+    Conv,
     Dense,
     Edge,
     Ints,
@@ -23,7 +24,9 @@ from neurodeploy.program.ir import (
     Program,
     Source,
     Stream,
+    Tap,
     Vector,
+    Weighted,
     edges,
 )
 from neurodeploy.program.limits import current_bounds
@@ -121,16 +124,21 @@ def _bias(bias: Ints) -> tuple[Ints, Ints | None]:
 def edge_plan(program: Program, edge: Edge) -> dict[str, Any]:
     """Return how an edge is made: plain data, without its array.
 
-    Dense in mode MIXED keeps the upper bits of numbers in [-256, 254]: weights of b bits go in
-    2**(9 - b) times larger, and their exponent is that much lower. Messages of 0 bits are spikes.
+    A convolution is a Sparse: Lava's Conv knows neither exponents nor bits, and does not clip.
+    Dense and Sparse in mode MIXED keep the upper bits of numbers in [-256, 254]: weights of b bits
+    go in 2**(9 - b) times larger, and their exponent is that much lower. Messages of 0 bits are
+    spikes.
     """
     plan = {"source": edge.source, "exponent": edge.exponent, "delay": edge.delay}
-    if not isinstance(edge, Dense):
+    if isinstance(edge, Tap):
         return {"kind": "tap", **plan}
     aligned = _aligned(edge)
+    settings = ("shape", "stride", "padding", "dilation", "groups")
+    conv = {key: getattr(edge, key) for key in settings if isinstance(edge, Conv)}
     return {
-        "kind": "dense",
+        "kind": "sparse" if conv else "dense",
         **plan,
+        **conv,
         "aligned": aligned,
         "weight_exp": edge.exponent - aligned,
         "num_weight_bits": _WEIGHT_BITS + 1 - aligned,
@@ -139,7 +147,7 @@ def edge_plan(program: Program, edge: Edge) -> dict[str, Any]:
     }
 
 
-def _aligned(edge: Dense) -> int:
+def _aligned(edge: Weighted) -> int:
     """Return the zeros below the lowest bit of a weight, as Dense keeps it in mode MIXED."""
     return max(_WEIGHT_BITS + 1 - edge.weight_bits, 1)
 
@@ -196,13 +204,13 @@ def _edge_problems(edge: Edge, peak: Any, where: str) -> list[NeurodeployError]:
                 fix="compile for a target with synapse delays, such as --target loihi2",
             )
         )
-    if isinstance(edge, Dense):
+    if not isinstance(edge, Tap):
         low, high = int(edge.weight.min(initial=0)), int(edge.weight.max(initial=0))
         if low < -128 or high > 127:
             found.append(
                 FitError(
                     "E301",
-                    f"Lava's Dense holds 8-bit weights; needs {low} to {high}",
+                    f"Lava's synapses hold 8-bit weights; needs {low} to {high}",
                     where=where,
                     fix="--bits 8",
                 )
@@ -230,8 +238,9 @@ def _edge_problems(edge: Edge, peak: Any, where: str) -> list[NeurodeployError]:
 
 def _largest_sum(edge: Edge, peak: Any) -> float:
     """Return the largest number on the way of a current: aligned weights, then the exponent."""
-    if isinstance(edge, Dense):
-        total = float((np.abs(edge.weight).astype(np.float64) @ peak).max(initial=0.0))
+    if not isinstance(edge, Tap):
+        sizes = replace(edge, weight=np.abs(edge.weight))
+        total = float(sizes.product(peak).max(initial=0.0))
         return max(total * 2.0 ** _aligned(edge), total * 2.0**edge.exponent)
     return float(peak.max(initial=0.0)) * 2.0**edge.exponent
 
@@ -281,8 +290,11 @@ def worklist(program: Program) -> list[dict[str, str]]:
 
 def _synapse(edge: Edge) -> tuple[str, str, str]:
     wait = f", behind a delay line of {edge.delay - 1}" if edge.delay > 1 else ""
+    state = "stock" if not wait else "microcode"
+    if isinstance(edge, Conv):
+        return f"Sparse{wait}", state, "a convolution's weights, written out" + wait
     if isinstance(edge, Dense):
-        return f"Dense{wait}", "stock" if not wait else "microcode", "synaptic weights" + wait
+        return f"Dense{wait}", state, "synaptic weights" + wait
     return f"Tap{wait}", "microcode", "a diagonal of -1, 0 and 1" + wait
 
 

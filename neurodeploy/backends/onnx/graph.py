@@ -19,12 +19,12 @@ from neurodeploy.backends.onnx.proto import About, Node, Value, model, save
 from neurodeploy.errors import InputError, NeurodeployError, together
 from neurodeploy.graph import rules
 from neurodeploy.graph.forms.onnx import (
-    ALWAYS_DOUBLE,
     BITS,
     DOMAIN,
     DOMAIN_VERSION,
     STANDARD,
     form_of,
+    type_of,
 )
 from neurodeploy.graph.forms.sheet import Call
 from neurodeploy.graph.ir import Graph, Input, Neurons, Op, Population, Reduce
@@ -53,7 +53,7 @@ def to_model(graph: Graph, dtype: str | None = None) -> Any:
         inputs=[Value("input", kind, ("T", "B", graph.widths[graph.input.name]))],
         outputs=[Value("output", kind, _output_axes(graph))],
         constants={
-            f"{node}/{name}": value.astype("float64" if name in ALWAYS_DOUBLE else kind)
+            f"{node}/{name}": value.astype(type_of(name, kind))
             for node, values in constants.items()
             for name, value in values.items()
         },
@@ -105,7 +105,7 @@ def _choose(constants: dict[str, dict[str, Any]], dtype: str | None) -> str:
         for name, value in values.items():
             with np.errstate(over="ignore"):
                 lost = np.count_nonzero(value.astype(np.float32) != value)
-            if lost and name not in ALWAYS_DOUBLE:
+            if lost and type_of(name, "") == "":
                 what = f"{lost} of {value.size} values of {name} are not exact in float32"
                 where = f'node "{node}"'
                 problems.append(InputError("E108", what, where=where, fix="write float64"))

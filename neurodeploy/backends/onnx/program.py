@@ -26,9 +26,11 @@ from neurodeploy.backends.onnx.integer import function, name_of
 from neurodeploy.backends.onnx.proto import About, Node, Value, model, save
 from neurodeploy.backends.onnx.vectors import step_body
 from neurodeploy.backends.onnx.vectors import write as write_vector
+from neurodeploy.graph.forms import onnx_maps
 from neurodeploy.graph.forms.onnx import PROGRAM_DOMAIN
 from neurodeploy.graph.forms.sheet import Call, Function
 from neurodeploy.program.ir import (
+    Conv,
     Dense,
     Edge,
     Ints,
@@ -181,6 +183,8 @@ class _Writer:
     def _edge(self, at: str, edge: Edge) -> str:
         if isinstance(edge, Dense):
             value = self._dense(at, edge)
+        elif isinstance(edge, Conv):
+            value = self._convolution(at, edge)
         else:
             sign = self._integers(f"{at}/sign", edge.sign)
             value = self._put("Mul", self._values(edge.source), sign, out=f"{at}/tap")
@@ -189,10 +193,38 @@ class _Writer:
             value = self._put("Mul", value, factor, out=f"{at}/scaled")
         return value
 
-    def _dense(self, at: str, edge: Dense) -> str:
-        """Append a matrix product: uint8 by int8 for spikes, which cannot overflow any kernel."""
+    def _narrow(self, edge: Dense | Conv) -> bool:
+        """Whether spikes meet weights of 8 bits: uint8 by int8 then cannot overflow any kernel."""
         narrow = bool(np.all((edge.weight >= -128) & (edge.weight <= 127)))
-        if self._spikes(edge.source) and narrow:
+        return self._spikes(edge.source) and narrow
+
+    def _convolution(self, at: str, edge: Conv) -> str:
+        """Append a convolution: ConvInteger for spikes, else a matrix product of all windows."""
+        if self._narrow(edge):
+            return self._conv_integer(at, edge)
+        self.functions[f"conv{len(edge.shape) - 1}"] = run = onnx_maps.product(len(edge.shape) - 1)
+        inputs = [self._integers(f"{at}/{name}", getattr(edge, name)) for name in run.inputs[1:]]
+        call = Call(run.name, (self._values(edge.source), *inputs), (f"{at}/conv",))
+        self.nodes.append(Node(f"{at}/conv", call, PROGRAM_DOMAIN))
+        return f"{at}/conv"
+
+    def _conv_integer(self, at: str, edge: Conv) -> str:
+        spikes = self.sent[edge.source]
+        shape = self._integers(f"{at}/maps", (-1, *edge.shape))
+        maps = self._put("Reshape", spikes, shape, out=f"{at}/in")
+        weight = self._constant(f"{at}/weight", edge.weight.astype(np.int8))
+        settings = {"strides": edge.stride, "pads": edge.padding, "dilations": edge.dilation}
+        name = f"{at}/product"
+        out = self._put("ConvInteger", maps, weight, out=name, group=edge.groups, **settings)
+        lead = self._put("Shape", spikes, out=f"{at}/lead", start=0, end=2)
+        rest = self._integers(f"{at}/rest", (-1,))
+        flat = self._put("Concat", lead, rest, out=f"{at}/flat", axis=0)
+        out = self._put("Reshape", out, flat, out=f"{at}/out")
+        return self._put("Cast", out, out=f"{at}/conv", to=_INT64)
+
+    def _dense(self, at: str, edge: Dense) -> str:
+        """Append a matrix product."""
+        if self._narrow(edge):
             weight = self._constant(f"{at}/weight", _turned(edge.weight, np.int8))
             name = f"{at}/product"
             product = self._put("MatMulInteger", self.sent[edge.source], weight, out=name)

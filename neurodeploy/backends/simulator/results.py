@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from neurodeploy.backends.simulator.runner import Runner
-from neurodeploy.program.ir import Ints, Program, backwards, edges
+from neurodeploy.program.ir import Conv, Ints, Program, backwards, edges
 from neurodeploy.program.reference import read
 from neurodeploy.program.run import Run
 
@@ -39,6 +39,8 @@ class Results:
         self._sent: dict[str, Ints] = {}
         self._fed_back: dict[str, Ints] = {}
         self._with_states, self._with_traffic = states, traffic
+        convolved = dict.fromkeys(source for _, _, source in _convolved(program))
+        self._counted = [node.name for node in program] if traffic else list(convolved)
         self._replay = _replay(program) if timing else None
         source, steps = program.readout.source, size[0] if program.readout.kind == "steps" else 1
         self._ends = np.zeros((steps, size[1], program[source].width), np.int32)
@@ -60,25 +62,29 @@ class Results:
             self._ends[0, samples] = ends.whole(-1)
         if self._replay is not None:
             self._replay.add({name: values.whole() for name, values in runner.values.items()})
+        sent = self._count(runner, ended=steps.stop == self._size[0])
         with self._lock:
             self._clipped += clipped
-            if self._with_traffic:
-                self._count(runner, ended=steps.stop == self._size[0])
+            for name, (count, heard) in sent.items():
+                self._sent[name] = self._sent.get(name, 0) + count
+                if heard is not None:
+                    self._fed_back[name] = self._fed_back.get(name, 0) + heard
             self._done += runner.steps * runner.samples
             self._progress(self._done, self._size[0] * self._size[1])
 
-    def _count(self, runner: Runner, *, ended: bool) -> None:
+    def _count(self, runner: Runner, *, ended: bool) -> dict[str, tuple[Ints, Ints | None]]:
         """Count by neuron what a piece sent, and what was fed back of it: all but the last step."""
         from neurodeploy.backends.simulator.traffic import count_sent
 
-        for name, values in runner.values.items():
-            sent, node = values.whole(), self._program[name]
-            count = count_sent(sent)
-            self._sent[name] = self._sent.get(name, 0) + count
+        found: dict[str, tuple[Ints, Ints | None]] = {}
+        for name in self._counted:
+            sent, node = runner.values[name].whole(), self._program[name]
+            count, heard = count_sent(sent), None
             if any(edge.source == name for edge in edges(node)):
                 last = sent[:, :1] if backwards(node) else sent[:, -1:]
                 heard = count - count_sent(last) if ended else count
-                self._fed_back[name] = self._fed_back.get(name, 0) + heard
+            found[name] = count, heard
+        return found
 
     def finish(self, runner: Runner, first: int) -> None:
         """Keep the states and counts of a runner that has come to the end of its samples."""
@@ -92,10 +98,12 @@ class Results:
 
     def run(self, counters: Iterable[tuple[str, str, int]]) -> Run:
         """Return the whole run, whose counts are of these."""
-        counted: dict[str, dict[Any, int]] = {"events": {}, "spikes": {}, "overflows": {}}
+        counted: dict[str, dict[Any, Any]] = {"events": {}, "spikes": {}, "overflows": {}}
         for (kind, node, number), count in zip(counters, self._counts.tolist(), strict=True):
             key = (node, number) if kind == "events" else node
             counted[kind][key] = counted[kind].get(key, 0) + count
+        for target, number, source in _convolved(self._program):
+            counted["events"][target, number] = self._sent[source]
         whole, real = read(self._program.readout, self._ends, self._size[0])
         return Run(
             program=self._program,
@@ -107,10 +115,18 @@ class Results:
             clipped_inputs=self._clipped,
             values=self._values,
             states=self._states,
-            sent=self._sent,
-            fed_back=self._fed_back,
+            sent=self._sent if self._with_traffic else {},
+            fed_back=self._fed_back if self._with_traffic else {},
             cycles=self._replay.result() if self._replay is not None else None,
         )
+
+
+def _convolved(program: Program) -> Iterator[tuple[str, int, str]]:
+    """Yield target, number and source of each Conv: what a value costs depends on its sender."""
+    for node in program:
+        for number, edge in enumerate(edges(node)):
+            if isinstance(edge, Conv):
+                yield node.name, number, edge.source
 
 
 def _replay(program: Program) -> Replay:

@@ -1,4 +1,4 @@
-"""Synapses that are no feeds of a kernel: graded values, and taps.
+"""Synapses that are no feeds of a kernel: graded values, convolutions, and taps.
 
 Arrays are [B, T, N]. Sums are int32: the program's limits guarantee that they fit. A product of
 graded values with weights is one of floats, which processors do best. Every product and every
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from neurodeploy.program.ir import Dense, Edge, Ints
+from neurodeploy.program.ir import Conv, Edge, Ints, Tap
 
 _SPARSE = 8  # a row that is added costs as much as so many of a product
 
@@ -73,7 +73,11 @@ class Tapped:
 
 def ready(edge: Edge, number: int, top: int) -> Synapses:
     """Return an edge made ready; `top` is the greatest magnitude that its source can send."""
-    if not isinstance(edge, Dense):
+    if isinstance(edge, Conv):
+        from neurodeploy.backends.simulator.convolution import convolved
+
+        return convolved(edge, number)
+    if isinstance(edge, Tap):
         return Tapped(number, edge.source, edge.sign.astype(np.int32), edge.exponent)
     sums = np.abs(edge.weight.astype(np.int64)).sum(axis=1)
     kind = np.float32 if int(sums.max(initial=0)) * top < 1 << 24 else np.float64

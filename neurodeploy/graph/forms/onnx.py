@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.errors import InputError
-from neurodeploy.graph.forms import onnx_vectors
+from neurodeploy.graph.forms import onnx_maps, onnx_vectors
+from neurodeploy.graph.forms.onnx_maps import WHOLE
 from neurodeploy.graph.forms.sheet import (
     Echo,
     Function,
@@ -62,7 +63,7 @@ from neurodeploy.graph.ir import (
     Surrogate,
     Ternary,
 )
-from neurodeploy.graph.maps import Maps
+from neurodeploy.graph.maps import POOLINGS, Conv, Pool
 from neurodeploy.neurons import SPECS, NeuronSpec
 
 DOMAIN, DOMAIN_VERSION = "neurodeploy", 1
@@ -75,7 +76,15 @@ STANDARD: dict[str, tuple[type[Op], dict[str, Any]]] = {
     "Relu": (Relu, {}),
 }
 ALWAYS_DOUBLE = ("eps", "level")
-SCALARS = ("amplitude", *ALWAYS_DOUBLE)
+SCALARS = ("amplitude", *ALWAYS_DOUBLE, "groups")
+
+
+def type_of(name: str, numbers: str) -> str:
+    """Return the type of a constant, in a file whose numbers are `numbers`."""
+    if name in WHOLE:
+        return "int64"
+    return "float64" if name in ALWAYS_DOUBLE else numbers
+
 
 _INPUTS: dict[Any, str] = {  # by (spiking, tokens); tokens come as one-hot spikes
     (False, False): "Input",
@@ -99,20 +108,27 @@ class Form:
     function: Function
 
     def constants(self, op: Op) -> dict[str, Any]:
-        """Return the constants of `op` by the function's input: float64 arrays, () for scalars."""
+        """Return the constants of `op` by the function's input: arrays, () for scalars.
+
+        They are float64, or int64 where they are whole numbers (`WHOLE`).
+        """
         found = {}
         for name, field, key in self.parameters:
             value = getattr(op, field)
-            found[name] = np.asarray(value if key is None else value[key], np.float64)
+            kind = np.int64 if field in WHOLE else np.float64
+            found[name] = np.asarray(value if key is None else value[key], kind)
         return found
 
     def build(self, constants: Mapping[str, Any], width: int) -> Op:
         """Return the operation with these constants; width: of the input, for an Input."""
-        values: dict[str, Any] = dict(self.settings)
+        values: dict[str, Any] = {k: v for k, v in self.settings.items() if k != "axes"}
         values |= {"width": width} if self.op is Input else {}
         for name, field, key in self.parameters:
             if key is not None:
                 values.setdefault(field, {})[key] = constants[name]
+            elif field in WHOLE:
+                whole = constants[name].tolist()
+                values[field] = tuple(whole) if isinstance(whole, list) else whole
             else:
                 scalar = field in SCALARS
                 values[field] = float(constants[name]) if scalar else constants[name]
@@ -131,11 +147,19 @@ def function_name(op: Op) -> str:
         return f"Ternary_{'step' if op.per_step else 'constant'}"
     if isinstance(op, Lstm):
         return f"Lstm{'_reverse' if op.reverse else ''}"
+    if isinstance(op, Conv):
+        return f"Conv{len(op.shape) - 1}d"
+    if isinstance(op, Pool):
+        return _pool_name(len(op.shape) - 1, op.kind, op.count_padding)
     if isinstance(op, Neurons | Population):
         folded = isinstance(op, Population)
         kind = Kind(reverse=op.reverse, recurrent=op.recurrent is not None)
         return neuron_name(op.spec, op.options, kind, folded=folded)
     return type(op).__name__
+
+
+def _pool_name(axes: int, kind: str, count_padding: bool) -> str:
+    return f"Pool{axes}d_{kind}" + ("" if count_padding else "_inside")
 
 
 @dataclass(frozen=True)
@@ -162,9 +186,6 @@ def form_of(op: Op) -> Form | None:
     """
     if any(type(op) is kind for kind, _ in STANDARD.values()):
         return None
-    if isinstance(op, Maps):
-        what = f"{type(op).__name__} has no form in ONNX files"
-        raise InputError("E108", what, fix="save the model as .pt")
     if isinstance(op, Surrogate):
         what = "a surrogate network is for training: ONNX files hold the neurons it stands for"
         raise InputError("E108", what, fix="set sdn = None before tracing, or fold the graph")
@@ -191,6 +212,11 @@ def forms() -> dict[str, Form]:
         *(_stateless(Lstm, {"reverse": each}, ("recurrent",)) for each in (False, True)),
         _stateless(Rescale, {}, ()),
         *(_stateless(Ternary, {"per_step": each}, ("level",)) for each in (True, False)),
+        *(_stateless(Conv, {"axes": axes}, onnx_maps.CONV) for axes in onnx_maps.AXES),
+        *(
+            _stateless(Pool, {"axes": axes, "kind": kind, "count_padding": count}, onnx_maps.POOL)
+            for axes, kind, count in product(onnx_maps.AXES, POOLINGS, (True, False))
+        ),
     ]
     for spec in SPECS.values():
         for options in spec.variants():
@@ -209,6 +235,10 @@ def _stateless(op: type[Op], settings: Mapping[str, Any], parameters: tuple[str,
         Gelu: f"Gelu_{settings.get('form')}",
         Ternary: f"Ternary_{'step' if settings.get('per_step') else 'constant'}",
         Lstm: f"Lstm{'_reverse' if settings.get('reverse') else ''}",
+        Conv: f"Conv{settings.get('axes')}d",
+        Pool: _pool_name(
+            *(settings.get(k) for k in ("axes", "kind", "count_padding"))  # type: ignore[arg-type]
+        ),
     }
     doc = (op.__doc__ or "").strip()
     name = names.get(op) or op.__name__
@@ -256,6 +286,8 @@ _BODIES = {
     Glu: onnx_vectors.glu,
     Lstm: onnx_vectors.lstm,
     Ternary: onnx_vectors.ternary,
+    Conv: onnx_maps.conv,
+    Pool: onnx_maps.pool,
 }
 
 

@@ -45,7 +45,6 @@ def expected(program: Program, rates: Rates, *, steps: int, samples: int = 1) ->
                 node.name,
                 events=share[edge.source] * _reaching(program, edge) * updates,
                 updates=updates - (samples if edge.source == node.name else 0),
-                width=program[edge.source].width,
             )
             for node in program
             for edge in edges(node)

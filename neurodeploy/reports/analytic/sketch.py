@@ -188,7 +188,7 @@ class Sketch:
         return replace(node, state_bits=min((node.state_bits, *heard)))
 
     def _width(self, edge: Edge) -> int:
-        return int(edge.weight.shape[0] if isinstance(edge, Dense) else edge.sign.shape[0])
+        return len(edge.sign if isinstance(edge, Tap) else edge.weight)
 
     def _add(self, node: ProgramNode) -> str:
         self.nodes[node.name] = node

@@ -60,20 +60,20 @@ def _synapses(
         layer=layer, cause="synapse", op=edge.kind, count=done, bits=bits, sum_bits=width
     )
     if edge.weight_bits > 1:
-        words = edge.events * _row(edge, how)
+        words = _rows(edge, how)
         yield Quantity(layer=layer, cause="weight_memory", op="weight", count=words)
     if how.sums == "memory":
         words = 2 * done * _words(width, how)
         yield Quantity(layer=layer, cause="state_memory", op="state", count=words)
 
 
-def _row(edge: EdgeCount, how: Assumptions) -> float:
-    """Return the words of weights that one event reads."""
+def _rows(edge: EdgeCount, how: Assumptions) -> float:
+    """Return the words of weights that the events read."""
     if how.fetch == "word":
-        return edge.fan_out
+        return edge.operations
     if how.fetch == "bits":
-        return edge.fan_out * edge.weight_bits / WORD
-    return sum(ceil(part * edge.weight_bits / WORD) for part in edge.parts)
+        return edge.operations * edge.weight_bits / WORD
+    return sum(rows * ceil(size * edge.weight_bits / WORD) for size, rows in edge.rows)
 
 
 def _words(bits: int, how: Assumptions) -> float:
@@ -164,7 +164,7 @@ def without_spikes(counts: Counts, bits: int, *, real: bool) -> Iterator[Quantit
         yield Quantity(cause="synapse", op="add", count=adds, bits=sums, **how)
         for edge in (edge for edge in heard if edge.weight_bits > 1):
             yield Quantity(cause="synapse", op="mac", count=edge.dense, bits=bits, **how)
-            weights, read = edge.dense * bits / WORD, edge.dense / edge.fan_out * bits / WORD
+            weights, read = edge.dense * bits / WORD, edge.values * bits / WORD
             yield Quantity(cause="weight_memory", op="weight", count=weights, **how)
             yield Quantity(cause="state_memory", op="state", count=read, **how)
         yield from _activations(node, bits, sums, real=real)

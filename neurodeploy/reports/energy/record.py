@@ -50,7 +50,7 @@ def counts_record(counts: Counts) -> dict[str, Any]:
                 "dense": edge.dense / each,
                 "weight_bits": edge.weight_bits,
                 "value_bits": edge.value_bits,
-                "rows_by_core": list(edge.parts),
+                "rows": [[size, rows / each] for size, rows in edge.rows],
             }
             for edge in counts.edges
         ],

@@ -3,6 +3,7 @@
 source      lava's RingBuffer, which plays the integer inputs
 dense       lava's Dense; with a delay above one step, a DelayLine in front of it; from a
             population to itself, it closes a loop: it sends what it heard in the step before
+sparse      lava's Sparse, likewise: the weights of a convolution, once for each synapse
 tap         Tap, likewise
 stream      Stream
 population  lava's LIFReset where it computes the same, else Population
@@ -18,9 +19,12 @@ from lava.magma.core.process.process import AbstractProcess
 from lava.proc.dense.process import Dense
 from lava.proc.io.source import RingBuffer
 from lava.proc.lif.process import LIFReset
+from lava.proc.sparse.process import Sparse
 from lava.utils.weightutils import SignMode
+from scipy.sparse import csr_matrix
 
 from bundle.processes import DelayLine, Population, Stream, Tap
+from neurodeploy.windows import Windows
 
 
 class Network(NamedTuple):
@@ -95,7 +99,7 @@ def _edge(
             speaker.s_out.connect(lines[key].s_in)
             net.order.append(lines[key])
         speaker = lines[key]
-    process = _dense(edge, arrays) if edge["kind"] == "dense" else _tap(edge, arrays)
+    process = _SYNAPSES[edge["kind"]](edge, arrays)
     speaker.s_out.connect(process.s_in)
     net.order.append(process)
     return process
@@ -108,19 +112,37 @@ def _dense(edge: Mapping[str, Any], arrays: Mapping[str, Any]) -> AbstractProces
     exponent lower by as much, are kept whole, and the sum moved down again is exact. Left to itself
     it would choose another mode for weights of one sign.
     """
-    return Dense(
-        name=edge["name"],
-        weights=arrays[edge["array"]].astype(np.int32) << edge["aligned"],
-        weight_exp=edge["weight_exp"],
-        num_weight_bits=edge["num_weight_bits"],
-        sign_mode=SignMode[edge["sign_mode"]],
-        num_message_bits=edge["num_message_bits"],
+    return Dense(weights=_aligned(edge, arrays), **_settings(edge))
+
+
+def _sparse(edge: Mapping[str, Any], arrays: Mapping[str, Any]) -> AbstractProcess:
+    """Return lava's Sparse with the weights of a convolution, in the form that Dense has them."""
+    kernel = _aligned(edge, arrays)
+    windows = Windows(
+        size=tuple(edge["shape"][1:]),
+        kernel=kernel.shape[2:],
+        **{key: tuple(edge[key]) for key in ("stride", "padding", "dilation")},
     )
+    rows, columns, values = windows.entries(kernel, edge["groups"])
+    shape = len(kernel) * windows.positions, int(np.prod(edge["shape"]))
+    return Sparse(weights=csr_matrix((values, (rows, columns)), shape), **_settings(edge))
+
+
+def _aligned(edge: Mapping[str, Any], arrays: Mapping[str, Any]) -> Any:
+    return arrays[edge["array"]].astype(np.int32) << edge["aligned"]
+
+
+def _settings(edge: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("name", "weight_exp", "num_weight_bits", "num_message_bits")
+    return {**{name: edge[name] for name in names}, "sign_mode": SignMode[edge["sign_mode"]]}
 
 
 def _tap(edge: Mapping[str, Any], arrays: Mapping[str, Any]) -> AbstractProcess:
     sign = arrays[edge["array"]].astype(np.int64)
     return Tap(name=edge["name"], sign=sign, exponent=edge["exponent"])
+
+
+_SYNAPSES = {"dense": _dense, "sparse": _sparse, "tap": _tap}
 
 
 def _node(net: Network, node: Mapping[str, Any], arrays: Mapping[str, Any]) -> AbstractProcess:
