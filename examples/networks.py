@@ -9,6 +9,7 @@ first, which is the same function and costs a chip less.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -131,6 +132,29 @@ def gsu(task: Task, widths: tuple[int, ...]) -> torch.nn.Module:
     return nd.nn.GSUNetwork(task.inputs, widths[0], len(widths), task.outputs, **how)
 
 
+def conv(task: Task, widths: tuple[int, ...]) -> torch.nn.Module:
+    """Return convolutions of as many maps as `widths` say, BatchNorms, LIF and maxima of spikes.
+
+    The first has windows of 5 and stride 2, the others of 3. Inputs that make a square are an
+    image, others a row.
+    """
+    side = math.isqrt(task.inputs)
+    shape: tuple[int, ...] = (1, side, side) if side**2 == task.inputs else (1, task.inputs)
+    layers: dict[str, torch.nn.Module] = {}
+    for i, maps in enumerate(widths, 1):
+        how = {"kernel": 3, "padding": 1} if i > 1 else {"kernel": 5, "padding": 2, "stride": 2}
+        layers[f"conv{i}"] = made = nd.nn.Conv(shape, maps, bias=False, **how)
+        shape = made.out_shape
+        layers[f"norm{i}"] = nd.nn.BatchNorm(maps, positions=math.prod(shape[1:]))
+        layers[f"neuron{i}"] = nd.nn.LIF(math.prod(shape), beta=0.7)
+        if min(shape[1:]) > 1:
+            layers[f"pool{i}"] = pool = nd.nn.Pool(shape, 2, "max")
+            shape = pool.out_shape
+    layers["readout"] = nd.nn.Readout(READOUTS.get(task.target, "mean"))
+    layers["classifier"] = torch.nn.Linear(math.prod(shape), task.outputs)
+    return scaled(task, torch.nn.Sequential(OrderedDict(layers)))
+
+
 def s4d(task: Task, widths: tuple[int, ...]) -> torch.nn.Module:
     """Return Binary S4D without spikes: GELU where it has the sign, and all else the same."""
     layers: dict[str, torch.nn.Module] = {"encoder": torch.nn.Linear(task.inputs, widths[0])}
@@ -157,6 +181,7 @@ NETWORKS: dict[str, Callable[[Task, tuple[int, ...]], torch.nn.Module]] = {
     "binary-s4d": binary_s4d,
     "gsu": gsu,
     "sdtcm": sdtcm,
+    "conv": conv,
     "s4d": s4d,
     "relu": Plain(lambda _: torch.nn.ReLU(), gain=1.0),
     "lstm": lstm,

@@ -6,6 +6,7 @@
 | psmnist | 784 | the same, in one random order for all images, drawn by seed | the digit |
 | rows | 28 | a row of 28 pixels | the digit |
 | image | 1 | all 784 pixels, for networks that do not spike | the digit |
+| static | 6 | all 784 pixels, the same at every step | the digit |
 | digits | 64 | a pixel of 0 to 16 of scikit-learn's 8 x 8 digits | the digit |
 | adding | length | a number of [0, 1), and 1 at two marked steps, else 0 | the sum of the two |
 | copy | length + 20 | one of ten symbols | at the end, the first ten symbols |
@@ -36,6 +37,7 @@ from smnist.prepare import sequences
 SHIPPED = Path(__file__).parent / "smnist" / "test-1000.npz"
 SYMBOLS = 10  # of the copy task: a blank, eight to remember, a cue
 KEPT = 10  # symbols to remember
+SHOWN = 6  # steps for which an image stands still
 TEST_SEED = 2**32  # a stream of its own for what is tested on
 
 
@@ -111,7 +113,10 @@ def copy(count: int, length: int, rng: np.random.Generator, cue: str = "held") -
 
 
 def images(x: np.ndarray, y: np.ndarray, how: str, order: np.ndarray | None = None) -> Data:
-    """Return images [B, 28, 28] as sequences of "pixels" (in an `order`), "rows" or "image"."""
+    """Return images [B, 28, 28] as "pixels" (in an `order`), "rows", "image" or "static"."""
+    if how == "static":  # a view: every step is the same memory
+        image = sequences(x, "image")
+        return Data(np.broadcast_to(image, (SHOWN, *image.shape[1:])), y.astype(np.int64))
     x = sequences(x, how)
     return Data(x if order is None else x[order], y.astype(np.int64))
 
@@ -182,6 +187,11 @@ def image(options: Options) -> Task:
     return _mnist("image", options.mnist)
 
 
+def static(options: Options) -> Task:
+    """MNIST, all at once, at every step."""
+    return _mnist("static", options.mnist)
+
+
 def digits(_: Options) -> Task:
     """Real digits that come with scikit-learn: 1,437 to train with and 360 to test with."""
     from sklearn.datasets import load_digits
@@ -226,6 +236,7 @@ TASKS: dict[str, Callable[[Options], Task]] = {
     "psmnist": psmnist,
     "rows": rows,
     "image": image,
+    "static": static,
     "digits": digits,
     "adding": adding_task,
     "copy": copy_task,

@@ -29,6 +29,7 @@ import neurodeploy as nd
 
 STATE = ("log_dt", "log_decay", "frequency", "input_re", "input_im", "theta", "log_tau")
 DECAY = 0.01
+EXAMPLE = 1 << 16  # values of the example that is saved, about
 UNITS = {"class": "accuracy", "steps": "recall", "number": "squared error"}
 
 
@@ -175,7 +176,8 @@ def main(
     score = evaluate(task, model, task.test)
     click.echo(f"test {UNITS[task.target]} {score:.4f} of {len(task.test):,} samples")
     if save:
-        example = torch.from_numpy(np.ascontiguousarray(task.encode(first.take(slice(64)).x)))
+        few = min(64, max(8, EXAMPLE // (first.x.shape[0] * task.inputs)))
+        example = torch.from_numpy(np.ascontiguousarray(task.encode(first.take(slice(few)).x)))
         nd.save(model, save, example=example)
         click.echo(f"wrote {save}: {save.stat().st_size:,} bytes")
 

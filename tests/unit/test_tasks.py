@@ -109,9 +109,8 @@ def test_the_same_seed_gives_the_same_data_and_another_seed_others(name, mnist):
 @pytest.mark.parametrize("name", TASKS)
 def test_shapes_are_those_of_the_task(name, mnist):
     task = TASKS[name](Options(mnist, length=50, **SMALL))
-    steps = {"rows": 28, "image": 1, "digits": 64, "adding": 50, "copy": 70, "listops": 50}.get(
-        name, 784
-    )
+    steps = {"rows": 28, "image": 1, "static": 6, "digits": 64, "adding": 50}
+    steps = {**steps, "copy": 70, "listops": 50}.get(name, 784)
     for data in (task.train(0), task.test):
         x = task.encode(data.x)
         assert x.shape == (steps, len(data), task.inputs)
