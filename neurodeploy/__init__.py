@@ -70,7 +70,8 @@ def __getattr__(name: str) -> Any:
         return import_module("neurodeploy.nn")
     if name not in __all__:
         raise AttributeError(f"module 'neurodeploy' has no attribute {name!r}")
-    return getattr(import_module(_HOMES.get(name, "neurodeploy.api")), name)
+    found = globals()[name] = getattr(import_module(_HOMES.get(name, "neurodeploy.api")), name)
+    return found
 
 
 def __dir__() -> list[str]:

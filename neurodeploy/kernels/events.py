@@ -69,19 +69,19 @@ class Fired:
 def listed(code: Code, bits: Value, senders: Value, place: Value, *, compress: bool) -> Fired:
     """List at `place` the numbers of the senders whose bit is set, or of those whose is not."""
     words = (senders + 63) >> 6
-    found = code.variable(code.number(I64, 0))
+    count = code.variable(code.number(I64, 0))
+    write = _compressed if compress else _looked_up
     with code.loop(0, words) as w:
-        found.set(found.get() + code.load(bits + w * 8, I64).ones())
-    events = found.get()
+        write(code, code.load(bits + w * 8, I64), w << 6, place, count)
+    events = count.get()
     silent = (events * 2).compare(">", senders)
-    flip = silent.where(code.number(I64, -1), code.number(I64, 0))
-    last = code.number(I64, -1).unsigned_shift((words << 6) - senders)
-    written = code.variable(code.number(I64, 0))
-    with code.loop(0, words) as w:
-        there = (w + 1).compare("==", words).where(last, code.number(I64, -1))
-        word = (code.load(bits + w * 8, I64) ^ flip) & there
-        (_compressed if compress else _looked_up)(code, word, w << 6, place, written)
-    return Fired(written.get(), silent, events)
+    with code.when(silent):
+        count.set(code.number(I64, 0))
+        rest = code.number(I64, -1).unsigned_shift((words << 6) - senders)
+        with code.loop(0, words) as w:
+            there = (w + 1).compare("==", words).where(rest, code.number(I64, -1))
+            write(code, (code.load(bits + w * 8, I64) ^ -1) & there, w << 6, place, count)
+    return Fired(count.get(), silent, events)
 
 
 def can_compress() -> bool:

@@ -77,7 +77,7 @@ class Form:
 _FIELDS = ("steps", "samples", "origin", "way", "columns", "listed", "current", "out", "out_row")
 _FEED = ("bits", "words", "offset", "weights", "sums", "senders", "shift", "events")
 _CELL = (
-    *("groups", "live", "z", "constants", "tables", "table_rows", "row", "modes"),
+    *("groups", "live", "z", "constants", "rows", "tables", "table_rows", "row", "modes"),
     *("before", "spikes", "lost"),
 )
 
@@ -94,10 +94,11 @@ def record(form: Form) -> tuple[str, ...]:
     on are heard; weights and sums, as `events.planes` makes them; events int64 [B], added to.
 
     Of neurons: groups of 16; live uint16 [groups], the lanes that exist; z [states, B, columns],
-    updated, constants [left, right, rounding, bias, coefs, columns] and tables
-    [tables, table_rows, columns], in lanes of the cell's width; row, the table row of the first
-    step; before uint64 [B, columns / 64], what was sent last, updated; spikes and lost int64 [B],
-    added to. A state or coefficient with modes has as many rows as modes.
+    updated, constants [groups, rows, 16], whose rows are left, right, rounding, bias and the
+    coefficients, and tables [tables, table_rows, columns], in lanes of the cell's width; row, the
+    table row of the first step; before uint64 [B, columns / 64], what was sent last, updated where
+    it is heard; spikes and lost int64 [B], added to. A state or coefficient with modes has as many
+    rows as modes.
     """
     feeds = [f"{i}.{name}" for i in range(len(form.feeds)) for name in _FEED]
     return (*_FIELDS, *feeds, *(_CELL if form.cell else ()))
@@ -125,27 +126,35 @@ def source(form: Form, *, compress: bool) -> str:
     a = {**code.fields(code.arguments["record"], record(form)), **code.arguments}
     with code.loop(a["first"], a["last"]) as b:
         lost = code.variable(code.number(I64, 0))
-        spikes = code.variable(code.number(I64, 0))
         with code.loop(0, a["steps"]) as i:
             there = b * a["steps"] + a["origin"] + i * a["way"]
             row = _row(code, form, a, b, there, compress)
             if form.cell is not None:
                 out = a["out"] + there * a["out_row"]
                 _update(code, form.cell, a, b, i, out, row, lost)
-                if form.cell.spiking:
-                    _keep(code, a, b, out, spikes)
+                if any(feed.own for feed in form.feeds):
+                    _keep(code, a, b, out)
         if form.cell is not None:
             _add_to(code, a["lost"] + b * 8, lost.get())
-            _add_to(code, a["spikes"] + b * 8, spikes.get())
+            if form.cell.spiking:
+                _add_to(code, a["spikes"] + b * 8, _spikes(code, a, b))
     return code.finished()
 
 
-def _keep(code: Code, a: Mapping[str, Value], b: Value, out: Value, spikes: Variable) -> None:
-    """Count a step's spikes, and keep them for the next."""
-    with code.loop(0, a["columns"] >> 6) as w:
-        word = code.load(out + w * 8, I64)
-        spikes.set(spikes.get() + word.ones())
-        code.store(word, a["before"] + (b * (a["columns"] >> 6) + w) * 8)
+def _keep(code: Code, a: Mapping[str, Value], b: Value, out: Value) -> None:
+    """Keep a step's spikes for the next."""
+    words = a["columns"] >> 6
+    with code.loop(0, words) as w:
+        code.store(code.load(out + w * 8, I64), a["before"] + (b * words + w) * 8)
+
+
+def _spikes(code: Code, a: Mapping[str, Value], b: Value) -> Value:
+    """Count the spikes of all steps of a sample."""
+    words = a["steps"] * (a["columns"] >> 6)
+    total = code.variable(code.number(I64, 0))
+    with code.loop(0, words) as w:
+        total.set(total.get() + code.load(a["out"] + (b * words + w) * 8, I64).ones())
+    return total.get()
 
 
 def _add_to(code: Code, place: Value, value: Value) -> None:
@@ -235,7 +244,8 @@ class _Places:
 
     def constant(self, row: Value | int) -> Value:
         """Read a constant."""
-        return self.load(self.at("constants", row))
+        number = self.group * self.a["rows"] + row
+        return self.load(self.a["constants"] + number * (GROUP * size(self.number)))
 
     def row_of(self, names: Sequence[str], name: str, mode: Value | None) -> Value:
         """Return the row of a coefficient or state, of those of so many `names`."""

@@ -14,8 +14,8 @@ KINDS: dict[Any, Any] = {np.dtype(bool): I8, np.dtype(np.uint8): I8, np.dtype(np
 KINDS |= {np.dtype(np.int32): I32, np.dtype(np.int64): I64}
 KINDS |= {np.dtype(np.float32): F32, np.dtype(np.float64): F64}
 
-#: Addresses, sizes and byte distances: x [T, B, channels], bits uint64 [B, T, words]; others uint64
-#: [B], in which a bit is set if there was any other number than 0 and 1.
+#: Addresses, sizes and byte distances: x [T, B, channels], bits uint64 [B, T, words]; others is
+#: written: a bit of it is set if there was any other number than 0 and 1.
 RECORD = ("x", "step", "sample", "channels", "steps", "bits", "words", "others")
 
 
@@ -29,30 +29,32 @@ def source(kind: Any) -> str:
     """Return the module of a kernel as text."""
     number, width = KINDS[kind], kind.itemsize
     code = Code("pack", "record", "scratch", "first", "last")
-    a = code.fields(code.arguments["record"], RECORD)
-    with code.loop(code.arguments["first"], code.arguments["last"]) as b:
-        wrong = code.variable(code.number(I64, 0))
-        with code.loop(0, a["steps"]) as t:
-            row = a["x"] + t * a["step"] + b * a["sample"]
-            out = a["bits"] + (b * a["steps"] + t) * (a["words"] << 3)
-            whole = a["channels"] >> 6
+    place = code.arguments["record"]
+    a = code.fields(place, RECORD)
+    wrong = code.variable(code.number(I64, 0))
 
-            def word(values: Value, kind: Any) -> Value:
-                one = values.compare("==", 1).bits().unsigned(I64)
-                zero = values.compare("==", 0).bits().unsigned(I64)
-                known = code.number(I64, -1).unsigned_shift(64 - kind.count)
-                wrong.set(wrong.get() | ((one | zero) ^ known))
-                return one
+    def word(address: Value, count: int) -> Value:
+        """Return the bits of so many channels; note if one is neither 0 nor 1."""
+        values = code.load(address, lanes(number, count))
+        one = values.compare("==", 1).bits().unsigned(I64)
+        zero = values.compare("==", 0).bits().unsigned(I64)
+        wrong.set(wrong.get() | ((one | zero) ^ code.number(I64, -1).unsigned_shift(64 - count)))
+        return one
 
-            with code.loop(0, whole) as w:
-                kind_ = lanes(number, 64)
-                code.store(word(code.load(row + w * (64 * width), kind_), kind_), out + w * 8)
-            rest = code.variable(code.number(I64, 0))
-            with code.loop(whole << 6, a["channels"]) as c:
-                kind_ = lanes(number, 1)
-                bit = word(code.load(row + c * width, kind_), kind_)
-                rest.set(rest.get() | (bit << (c & 63)))
-            with code.when(whole.compare("<", a["words"])):
-                code.store(rest.get(), out + whole * 8)
-        code.store(wrong.get(), a["others"] + b * 8)
+    samples = code.arguments["first"], code.arguments["last"]
+    with code.loop(0, a["steps"]) as t, code.loop(*samples) as b:
+        row = a["x"] + t * a["step"] + b * a["sample"]
+        out = a["bits"] + (b * a["steps"] + t) * (a["words"] << 3)
+        whole = a["channels"] >> 6
+        with code.loop(0, whole) as w:
+            code.store(word(row + w * (64 * width), 64), out + w * 8)
+        rest, done = code.variable(code.number(I64, 0)), whole << 6
+        for count in (16, 1):
+            until = a["channels"] & -count
+            with code.loop(done, until, count) as c:
+                rest.set(rest.get() | (word(row + c * width, count) << (c & 63)))
+            done = until
+        with code.when(whole.compare("<", a["words"])):
+            code.store(rest.get(), out + whole * 8)
+    code.store(wrong.get(), place + 8 * RECORD.index("others"))
     return code.finished()

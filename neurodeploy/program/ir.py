@@ -242,7 +242,7 @@ class Population:
         """How many modes a neuron has."""
         return self.model.modes(self.coefs)
 
-    @property
+    @cached_property
     def longest(self) -> int | None:
         """How many steps the tables are for; None: any number."""
         return self.model.longest(self.coefs, self.options)
@@ -344,6 +344,11 @@ class Readout:
         if self.weight is not None:
             object.__setattr__(self, "weight", fitted(self.weight))
 
+    @cached_property
+    def whole(self) -> bool:
+        """Whether one unit is worth 1, without offset."""
+        return bool(np.all(self.unit == 1) and not np.any(self.offset))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Slice:
@@ -384,12 +389,12 @@ class Program:
     def _index(self) -> dict[str, ProgramNode]:
         return {node.name: node for node in self.nodes}
 
-    @property
+    @cached_property
     def source(self) -> Source:
         """The input."""
         return next(node for node in self.nodes if isinstance(node, Source))
 
-    @property
+    @cached_property
     def populations(self) -> tuple[Population, ...]:
         """The neuron populations, in execution order."""
         return tuple(node for node in self.nodes if isinstance(node, Population))

@@ -178,4 +178,8 @@ def read(readout: Readout, value: Ints, steps: int | None = None) -> tuple[Ints,
     if readout.weight is not None:
         whole = whole.astype(np.int64) @ readout.weight.T.astype(np.int64)
     scale = readout.unit / (steps or len(value)) if readout.mean else readout.unit
-    return whole, whole * scale + readout.offset
+    real = whole.astype(np.float64)
+    if readout.mean or not readout.whole:
+        real *= scale
+        real += readout.offset
+    return whole, real

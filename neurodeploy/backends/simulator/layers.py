@@ -16,7 +16,7 @@ from neurodeploy.arith import Fixed
 from neurodeploy.backends.simulator.memory import aligned, padded, words, zeros
 from neurodeploy.backends.simulator.synapses import Synapses, ready
 from neurodeploy.errors import FitError
-from neurodeploy.kernels.events import MOST_SENDERS, planes
+from neurodeploy.kernels.events import GROUP, MOST_SENDERS, planes
 from neurodeploy.kernels.layer import FIXED_ROWS, Cell, Feed, Form, coefficients
 from neurodeploy.kernels.ranges import NARROW, Range, Width, rounding, width
 from neurodeploy.program.ir import (
@@ -219,7 +219,7 @@ def _constants(cell: Cell, node: Population, left: Ints, kind: Any) -> Any:
     coefs = [np.atleast_2d(node.coefs[name]) for name in coefficients(cell.step)]
     rows = [left, right, np.array(added), node.bias, *(row for rows in coefs for row in rows)]
     assert len(rows) >= FIXED_ROWS
-    return _wide(rows, node.width, kind)
+    return aligned(_wide(rows, node.width, kind).reshape(len(rows), -1, GROUP).transpose(1, 0, 2))
 
 
 def _wide(rows: Sequence[Ints], width: int, kind: Any) -> Any:

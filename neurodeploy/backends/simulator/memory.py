@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -57,6 +58,11 @@ class Values:
     width: int
     bits: Any = None
     graded: Any = None
+
+    @cached_property
+    def place(self) -> int:
+        """The address of the bits, or of the graded values."""
+        return address(self.graded if self.bits is None else self.bits)
 
     def whole(self, step: int | None = None) -> Any:
         """Return [B, T, width], or [B, width] of one step: uint8 of spikes, int32 of others."""

@@ -67,6 +67,7 @@ class Call:
         if layer.form:
             names = kernels.record(layer.form)
             self._record = record(names, self._fields())
+            self._place = address(self._record)
             self._kernel = kernels.kernel(layer.form)
             self._row = names.index("row") if layer.form.cell else None
 
@@ -93,7 +94,7 @@ class Call:
                 count[:1] += edge.add(self._heard[edge.source].whole(), current)
         if self.layer.form:
             extent = self._extent
-            self._kernel(address(self._record), extent.scratch, 0, extent.samples)
+            self._kernel(self._place, extent.scratch, 0, extent.samples)
             if self._row is not None:
                 self._record[self._row] += extent.steps
 
@@ -132,6 +133,7 @@ class Call:
             "live": address(layer.live),
             "z": address(self.z),
             "constants": address(layer.constants),
+            "rows": layer.constants.shape[1],
             "tables": address(layer.tables),
             "table_rows": layer.tables.shape[1] if len(layer.tables) else 0,
             "row": 0,
