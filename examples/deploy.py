@@ -25,7 +25,7 @@ import click
 import numpy as np
 import torch
 from tasks import TASKS, Data, Options, Task
-from train import UNITS, loss_of, score_of, tensors
+from train import NUMBERS, POSITIVE, UNITS, loss_of, score_of, tensors
 
 import neurodeploy as nd
 from neurodeploy.frontends import read_model
@@ -180,11 +180,13 @@ def row(found: Deployed) -> tuple[str, ...]:
 @click.argument("checkpoints", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--task", "name", type=click.Choice(list(TASKS)), required=True)
 @click.option("--target", default="asic45", show_default=True)
-@click.option("--bits", default="8,4", show_default=True, help="Of the weights.")
+@click.option("--bits", type=NUMBERS, default="8,4", show_default=True, help="Of the weights.")
 @click.option("--tune", default=0, help="Epochs of tuning for the last of these bits.")
 @click.option("--tune-samples", default=0, help="Training samples to tune on, if not all.")
 @click.option("--ratio", is_flag=True, help="Time a training step, compiled and as a loop.")
-@click.option("--samples", default=10_000, show_default=True, help="Of the test data, at most.")
+@click.option(
+    "--samples", type=POSITIVE, default=10_000, show_default=True, help="Of the test data, at most."
+)
 @click.option("--length", default=0, help="Length of adding, copy and listops, if not the usual.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--mnist", type=click.Path(path_type=Path), help="mnist.npz, for tasks on MNIST.")
@@ -196,13 +198,14 @@ def main(
     seed: int,
     mnist: Path | None,
     as_json: bool,
-    bits: str,
     **how: Any,
 ) -> None:
     """Measure checkpoints on the test data of a task."""
-    task = TASKS[name](Options(mnist, length, seed))
-    given = How(bits=tuple(int(bit) for bit in bits.split(",")), **how)
-    found = [deploy(path, task, given) for path in checkpoints]
+    task, given = TASKS[name](Options(mnist, length, seed)), How(**how)
+    try:
+        found = [deploy(path, task, given) for path in checkpoints]
+    except (ValueError, nd.NeurodeployError) as error:
+        raise click.UsageError(str(error)) from None
     used = min(given.samples, len(task.test))
     if as_json:
         about = {"version": 1, "task": name, "unit": UNITS[task.target], **asdict(given)}

@@ -33,6 +33,22 @@ EXAMPLE = 1 << 16  # values of the example that is saved, about
 UNITS = {"class": "accuracy", "steps": "recall", "number": "squared error"}
 
 
+class Numbers(click.ParamType[tuple[int, ...]]):
+    """Whole numbers above 0, with commas between."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
+        """Return the numbers."""
+        parts = str(value).split(",")
+        if not all(part.isdecimal() and int(part) for part in parts):
+            self.fail(f"{value!r} is not numbers above 0 with commas between", param, ctx)
+        return tuple(int(part) for part in parts)
+
+
+NUMBERS, POSITIVE = Numbers(), click.IntRange(min=1)
+
+
 def tensors(task: Task, data: Data) -> tuple[Tensor, Tensor]:
     """Return what the network reads, float32 [T, B, C], and the targets."""
     x = np.ascontiguousarray(task.encode(data.x), np.float32)
@@ -135,12 +151,20 @@ def train(
 @click.command()
 @click.option("--task", "name", type=click.Choice(list(TASKS)), required=True)
 @click.option("--neuron", type=click.Choice(list(NETWORKS)), required=True)
-@click.option("--widths", default="64,64", show_default=True, help="Widths of the layers.")
+@click.option(
+    "--widths", type=NUMBERS, default="64,64", show_default=True, help="Widths of the layers."
+)
 @click.option("--length", default=0, help="Length of adding, copy and listops, if not the usual.")
-@click.option("--samples", default=10_000, show_default=True, help="An epoch of generated data.")
+@click.option(
+    "--samples",
+    type=POSITIVE,
+    default=10_000,
+    show_default=True,
+    help="An epoch of generated data.",
+)
 @click.option("--cue", type=click.Choice(["held", "once"]), default="held", show_default=True)
-@click.option("--epochs", default=10, show_default=True)
-@click.option("--batch", default=128, show_default=True)
+@click.option("--epochs", type=POSITIVE, default=10, show_default=True)
+@click.option("--batch", type=POSITIVE, default=128, show_default=True)
 @click.option("--rate", default=5e-3, show_default=True, help="Highest learning rate.")
 @click.option("--state-rate", default=0.0, help="That of dt, A, B and theta, if another.")
 @click.option("--seed", default=0, show_default=True)
@@ -149,7 +173,7 @@ def train(
 def main(
     name: str,
     neuron: str,
-    widths: str,
+    widths: tuple[int, ...],
     length: int,
     samples: int,
     cue: str,
@@ -169,7 +193,7 @@ def main(
         first = task.train(0)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    model = NETWORKS[neuron](task, tuple(int(width) for width in widths.split(",")))
+    model = NETWORKS[neuron](task, widths)
     count = sum(p.numel() for p in model.parameters() if p.requires_grad)
     click.echo(f"{len(first.x)} steps, {len(first):,} samples an epoch, {count:,} parameters")
     train(task, model, epochs, min(batch, len(first)), (rate, state_rate or rate), seed)

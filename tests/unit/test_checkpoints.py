@@ -97,6 +97,20 @@ def test_the_table_for_people_and_for_machines(tmp_path):
     assert all(f"{score:.4f}" in shown for score in model["scores"].values())
 
 
+def test_mistakes_are_told_with_a_fix():
+    path = str(HOME / "smnist" / "rows.pt")
+    for args, words in (
+        ((path, "--task", "smnist"), "give x [T, B, 28]"),
+        ((path, "--task", "rows", "--bits", "40"), "between 2 and 16"),
+        ((path, "--task", "rows", "--bits", "x"), "'x' is not numbers above 0"),
+        ((path, "--task", "rows", "--tune", "1"), "give the full mnist.npz with --mnist"),
+        (("none.pt", "--task", "rows"), "none.pt does not exist"),
+    ):
+        done = CliRunner().invoke(deploy.main, [*args, "--samples", "2"])
+        assert done.exit_code == 2
+        assert words in done.output
+
+
 def test_energy_and_rates_do_not_depend_on_how_samples_are_cut(monkeypatch):
     path, task = HOME / "smnist" / "rows.pt", TASKS["rows"](Options())
     one, cut = [], deploy.How(bits=(8,), samples=50)

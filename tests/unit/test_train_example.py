@@ -51,9 +51,17 @@ def test_a_run_says_what_it_did_and_saves_what_it_trained(tmp_path):
 
 
 def test_mistakes_are_told():
-    done = run("--task", "rows", "--neuron", "lif")
-    assert done.exit_code == 2
-    assert "--mnist" in done.output
+    for args, word in (
+        (("--task", "rows", "--neuron", "lif"), "--mnist"),
+        (
+            ("--task", "digits", "--neuron", "lif", "--widths", "6,x"),
+            "'6,x' is not numbers",
+        ),
+        (("--task", "digits", "--neuron", "lif", "--epochs", "0"), "--epochs"),
+    ):
+        done = run(*args)
+        assert done.exit_code == 2
+        assert word in done.output
 
 
 def test_scores():
