@@ -17,11 +17,14 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from tasks import Task
+from tasks import KEPT, Task
 
 import neurodeploy as nd
 
 READOUTS = {"number": "last", "steps": "steps"}
+# TC-LIF as its paper has it on S-MNIST (Table 5), with a triangle for a surrogate
+TCLIF: dict[str, Any] = {"gamma": 0.5, "v_th": 1.0, "surrogate": "triangle", "steepness": 1.0}
+ALIF: dict[str, Any] = {"train_beta": True, "train_rho": True}
 
 
 @dataclass(frozen=True)
@@ -81,25 +84,29 @@ def scaled(task: Task, network: torch.nn.Module) -> torch.nn.Module:
     return torch.nn.Sequential(OrderedDict(layers))
 
 
-def tclif(width: int) -> torch.nn.Module:
-    """Return TC-LIF as its paper has it on S-MNIST (Table 5), with a triangle for a surrogate."""
-    return nd.nn.TCLIF(width, gamma=0.5, v_th=1.0, surrogate="triangle", steepness=1.0)
-
-
 def celif(task: Task, widths: tuple[int, ...]) -> torch.nn.Module:
-    """Return CE-LIF's network: one table for all layers."""
+    """Return CE-LIF's network: one table for all layers, and the slow thresholds of Table 5."""
     steps, readout = len(task.test.x), READOUTS.get(task.target, "mean")
-    network = nd.nn.CELIFNet(task.inputs, widths, task.outputs, steps, readout=readout)
-    return scaled(task, network)
+    beta = 1 - 1 / (steps - 2 * KEPT) if task.target == "steps" else 0.99
+    how: Any = {"readout": readout, "beta": beta}
+    return scaled(task, nd.nn.CELIFNet(task.inputs, widths, task.outputs, steps, **how))
 
 
-def recurrent_tclif(task: Task, widths: tuple[int, ...]) -> torch.nn.Module:
-    """Return TC-LIF's recurrent network: every hidden layer but the last hears itself."""
-    how: Any = {"gamma": 0.5, "v_th": 1.0, "surrogate": "triangle", "steepness": 1.0}
-    how |= {"recurrent": True, "readout": READOUTS.get(task.target, "sum")}
-    network = nd.nn.SpikingMLP((task.inputs, *widths, task.outputs), neuron="TCLIF", **how)
-    network.classifier = classifier(task, widths[-1], how["readout"])
-    return scaled(task, network)
+@dataclass(frozen=True)
+class Recurrent:
+    """Layers of the neuron of this name; every one but the last hears itself."""
+
+    neuron: str
+    readout: str
+    options: dict[str, Any]
+
+    def __call__(self, task: Task, widths: tuple[int, ...]) -> torch.nn.Module:
+        """Return the untrained network for a task."""
+        how: Any = {"neuron": self.neuron, "recurrent": True, **self.options}
+        how |= {"readout": READOUTS.get(task.target, self.readout)}
+        network = nd.nn.SpikingMLP((task.inputs, *widths, task.outputs), **how)
+        network.classifier = classifier(task, widths[-1], how["readout"])
+        return scaled(task, network)
 
 
 def system(task: Task, state: int) -> dict[str, Any]:
@@ -173,9 +180,10 @@ def s4d(task: Task, widths: tuple[int, ...]) -> torch.nn.Module:
 NETWORKS: dict[str, Callable[[Task, tuple[int, ...]], torch.nn.Module]] = {
     "lif": Plain(lambda width: nd.nn.LIF(width, train_beta=True), gain=1.0),
     "prf": Plain(lambda width: nd.nn.PRF(width, theta=(0.0, 10.0)), gain=4.0),
-    "alif": Plain(lambda width: nd.nn.ALIF(width, train_beta=True, train_rho=True), gain=1.0),
-    "tclif": Plain(tclif, readout="sum"),
-    "tclif-recurrent": recurrent_tclif,
+    "alif": Plain(lambda width: nd.nn.ALIF(width, **ALIF), gain=1.0),
+    "alif-recurrent": Recurrent("ALIF", "mean", ALIF),
+    "tclif": Plain(lambda width: nd.nn.TCLIF(width, **TCLIF), readout="sum"),
+    "tclif-recurrent": Recurrent("TCLIF", "sum", TCLIF),
     "celif": celif,
     "spiking-ssm": spiking_ssm,
     "binary-s4d": binary_s4d,
