@@ -66,7 +66,7 @@ CLASSES: dict[str, type[torch.nn.Module]] = {
     "torch.nn.Identity": torch.nn.Identity,
     **{c.__name__: c for c in (Ternary, GSU, GSUBlock, GSUNetwork)},
 }
-SHARED = (TemporalEncoding,)  # what a network may use in several places
+SHARED = (TemporalEncoding, SDN)  # what a network may use in several places
 NAMES = {kind: name for name, kind in CLASSES.items()}
 SAVE_HINT = "build the model from neurodeploy.nn and save it with neurodeploy.save(model, path)"
 
@@ -142,7 +142,7 @@ def describe(model: torch.nn.Module) -> dict[str, Any]:
     if not unknown:
         rebuilt, once = dict(build(description, "").named_modules()), dict(model.named_modules())
         for name, module in model.named_modules(remove_duplicate=False):
-            if name not in once and not isinstance(module, SHARED):
+            if name not in once and _first(name, shared) == name:
                 unknown.append(f"{_shown(module, name)}, used more than once")
             elif name in once and _identity(module) != _identity(rebuilt.get(name)):
                 unknown.append(f"{_shown(module, name)}, changed since it was built")
@@ -163,12 +163,17 @@ def _shared(model: torch.nn.Module) -> list[list[str]]:
 
 def _firsts(model: torch.nn.Module) -> dict[str, str]:
     """Return for every name of a weight the name under which a file has it."""
-    again = {name: names[0] for names in _shared(model) for name in names[1:]}
-    return {
-        key: f"{again[path]}.{leaf}" if path in again else key
-        for key in model.state_dict()
-        for path, _, leaf in [key.rpartition(".")]
-    }
+    shared = _shared(model)
+    return {key: _first(key, shared) for key in model.state_dict()}
+
+
+def _first(name: str, shared: list[list[str]]) -> str:
+    """Return what a part or weight is called in the first place of the shared part it is in."""
+    for first, *others in shared:
+        for path in others:
+            if f"{name}.".startswith(f"{path}."):
+                return first + name[len(path) :]
+    return name
 
 
 def _own_weights(model: torch.nn.Module) -> list[str]:

@@ -122,6 +122,18 @@ def test_what_goes_in_comes_out(name, tmp_path):
         assert torch.equal(again(x), model.eval()(x))
 
 
+def test_an_sdn_that_blocks_share_is_one_again_and_serves_untrained(tmp_path):
+    model = trained(SpikingSSM(2, 3, 2, 2, state=2, sdn=SDN())).eval()
+    save(model, tmp_path / "m.pt")
+    state = torch.load(tmp_path / "m.pt", weights_only=True)["state"]
+    assert sum(name.endswith("sdn.out.weight") for name in state) == 1
+    again = load(tmp_path / "m.pt")
+    assert again.blocks[0].sdn is again.blocks[1].sdn is not None
+    assert not any(p.requires_grad for p in again.blocks[1].sdn.parameters())
+    x = torch.randn(9, 4, 2)
+    assert torch.equal(again(x), model(x))
+
+
 def test_every_known_class_is_in_the_round_trip():
     kinds = {type(module) for module in mixed().modules()}
     assert set(CLASSES.values()) <= kinds
