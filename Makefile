@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint lava peers clean
+.PHONY: demo test lint lava peers bench clean
 
 demo: .venv/demo.ready lava
 	$(BIN)/python examples/smnist/demo.py
@@ -23,6 +23,16 @@ lava: .venv/demo.ready
 # Other people's programs that tests/peers compares with; without them those tests are skipped.
 peers: .venv/dev.ready
 	$(PIP) --no-deps -r tests/peers/requirements.txt
+
+# The simulator beside others, which stand in an environment of their own on top of .venv.
+bench: .venv-peers/ready
+	.venv-peers/bin/python benchmarks/simulate.py
+
+.venv-peers/ready: .venv/demo.ready benchmarks/requirements.txt
+	$(BIN)/python -m venv .venv-peers
+	.venv-peers/bin/python benchmarks/on_top.py $(BIN)/python
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/requirements.txt
+	touch $@
 
 .venv/python.ready:
 	$(PYTHON) -c 'import sys; sys.exit("neurodeploy needs Python 3.10 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 10) else 0)'

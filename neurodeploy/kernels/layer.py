@@ -17,7 +17,7 @@ and all addresses, it reads from a record of 64-bit integers, in the order of `r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, reduce
 from typing import Any
 
@@ -32,7 +32,7 @@ from neurodeploy.kernels.ranges import Width
 from neurodeploy.neurons import SPECS, Traced
 
 Options = tuple[tuple[str, Any], ...]
-FIXED_ROWS = 4  # of constants before the coefficients: left, right, rounding, bias
+FIXED = ("left", "right", "rounding", "bias")  # rows of constants before the coefficients
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,17 @@ class Feed:
 
 @dataclass(frozen=True)
 class Cell:
-    """The neurons of a layer: the model, its integers, and whether currents shift to the right."""
+    """The neurons of a layer: the model, its integers, and whether currents shift to the right.
+
+    alike: the constants without modes that are the same for all neurons, none of which is padding.
+    """
 
     name: str
     options: Options
     fixed: Fixed
     width: Width
     right: bool
+    alike: frozenset[str] = frozenset()
 
     @property
     def step(self) -> Traced:
@@ -206,8 +210,10 @@ def _update(
     lost: Variable,
 ) -> None:
     """Step all neurons of one sample by the currents of a row."""
+    first = _Places(code, cell, a, b, a["row"] + i, code.number(I64, 0), {})
+    held = {name: first.constant(name) for name in sorted(cell.alike)}
     with code.loop(0, a["groups"]) as g:
-        rows = _Places(code, cell, a, b, a["row"] + i, g)
+        rows = replace(first, group=g, held=held)
         sent = _stepped(rows, code.load(row + g * (4 * GROUP), lanes(I32, GROUP)), lost)
         if cell.spiking:
             code.store(sent.bits() & code.load(a["live"] + g * 2, I16), out + g * 2)
@@ -227,6 +233,7 @@ class _Places:
     sample: Value
     table_row: Value
     group: Value
+    held: Mapping[str, Value]  #: constants that are there already
 
     @property
     def number(self) -> Any:
@@ -242,8 +249,12 @@ class _Places:
         """Read the group's lanes."""
         return self.code.load(address, lanes(self.number, GROUP), align=GROUP)
 
-    def constant(self, row: Value | int) -> Value:
-        """Read a constant."""
+    def constant(self, name: str, mode: Value | None = None) -> Value:
+        """Read a constant; of a coefficient with modes, that of a mode."""
+        if name in self.held:
+            return self.held[name]
+        names = coefficients(self.cell.step)
+        row = FIXED.index(name) if name in FIXED else self.row_of(names, name, mode) + len(FIXED)
         number = self.group * self.a["rows"] + row
         return self.load(self.a["constants"] + number * (GROUP * size(self.number)))
 
@@ -258,7 +269,7 @@ class _Places:
         """Read the coefficients without modes, or those of a mode."""
         names = coefficients(self.cell.step)
         wanted = [n for n in names if (n in self.cell.step.modal) == (mode is not None)]
-        return {f"k_{n}": self.constant(self.row_of(names, n, mode) + FIXED_ROWS) for n in wanted}
+        return {f"k_{n}": self.constant(n, mode) for n in wanted}
 
     def tables(self) -> dict[str, Value]:
         """Read this step's rows of the tables."""
@@ -302,7 +313,7 @@ def _stepped(rows: _Places, current: Value, lost: Variable) -> Value:
 
 def _shifted(rows: _Places, current: Value) -> Value:
     """Bring currents to the scale of the state."""
-    left, right, added, bias = (rows.constant(r) for r in range(FIXED_ROWS))
+    left, right, added, bias = (rows.constant(name) for name in FIXED)
     kind = lanes(rows.number, GROUP)
     wide = (current if current.kind == kind else current.signed(kind)) << left
     if rows.cell.right:

@@ -344,11 +344,6 @@ class Readout:
         if self.weight is not None:
             object.__setattr__(self, "weight", fitted(self.weight))
 
-    @cached_property
-    def whole(self) -> bool:
-        """Whether one unit is worth 1, without offset."""
-        return bool(np.all(self.unit == 1) and not np.any(self.offset))
-
 
 @dataclass(frozen=True, kw_only=True)
 class Slice:

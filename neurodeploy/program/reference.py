@@ -169,17 +169,23 @@ def _neurons(program: Program, node: Population, current: Ints, done: Execution)
         done.membranes[node.name] = membrane
 
 
-def read(readout: Readout, value: Ints, steps: int | None = None) -> tuple[Ints, Reals]:
-    """Return the readout of node values [T, B, n]: its integers, and what they are worth.
+def read(readout: Readout, value: Ints) -> tuple[Ints, Reals]:
+    """Return the readout of node values [T, B, n]: its integers, and what they are worth."""
+    whole = integers(readout, value)
+    return whole, worth(readout, whole, len(value))
 
-    steps: how many there were, if `value` is the last one's only: enough but for kind "steps".
-    """
+
+def integers(readout: Readout, value: Ints) -> Ints:
+    """Return the integers of the readout of node values [T, B, n]; the last step may be enough."""
     whole = value if readout.kind == "steps" else value[-1]
-    if readout.weight is not None:
-        whole = whole.astype(np.int64) @ readout.weight.T.astype(np.int64)
-    scale = readout.unit / (steps or len(value)) if readout.mean else readout.unit
+    if readout.weight is None:
+        return whole
+    return whole.astype(np.int64) @ readout.weight.T.astype(np.int64)
+
+
+def worth(readout: Readout, whole: Ints, steps: int) -> Reals:
+    """Return what the integers of a readout stand for, after so many steps."""
     real = whole.astype(np.float64)
-    if readout.mean or not readout.whole:
-        real *= scale
-        real += readout.offset
-    return whole, real
+    real *= readout.unit / steps if readout.mean else readout.unit
+    real += readout.offset
+    return real

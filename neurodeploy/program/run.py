@@ -23,6 +23,7 @@ from neurodeploy.program.ir import (
     Vector,
     edges,
 )
+from neurodeploy.program.reference import worth
 from neurodeploy.program.vector import cost, read_bits, register_bits
 
 
@@ -81,17 +82,16 @@ class NodeCount:
 class Run:
     """One run of a program on x [T, B, C].
 
-    outputs [B, N] (or [T, B, N]) in real units; integers, the same before scaling; values, outputs
-    of the nodes that were asked for, int [T, B, width], in the input's time; states likewise,
-    [states, B, width] after the last step (a state with modes takes a row per mode). sent: how
-    often each neuron's value was not zero [width], of every node, where traffic was asked for;
+    integers [B, N] (or [T, B, N]): the outputs before scaling; values, outputs of the nodes that
+    were asked for, int [T, B, width], in the input's time; states likewise, [states, B, width]
+    after the last step (a state with modes takes a row per mode). sent: how often each neuron's
+    value was not zero [width], of every node, where traffic was asked for;
     fed_back, how often a recurrent edge brought it back. events through a Conv are by sender.
     """
 
     program: Program
     steps: int
     samples: int
-    outputs: Reals
     integers: Ints
     events: Mapping[tuple[str, int], int | Ints]  #: that arrived, by node and number of its edge
     spikes: Mapping[str, int]
@@ -102,6 +102,11 @@ class Run:
     sent: Mapping[str, Ints] = field(default_factory=dict)
     fed_back: Mapping[str, Ints] = field(default_factory=dict)
     cycles: Cycles | None = None  #: where timing was asked for
+
+    @cached_property
+    def outputs(self) -> Reals:
+        """The outputs in real units, [B, N] (or [T, B, N])."""
+        return worth(self.program.readout, self.integers, self.steps)
 
     @cached_property
     def edges(self) -> tuple[EdgeCount, ...]:

@@ -98,4 +98,5 @@ def main() -> None:
     sys.stdout.write(f"\n{text}\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -17,7 +17,7 @@ from neurodeploy.backends.simulator.memory import aligned, padded, words, zeros
 from neurodeploy.backends.simulator.synapses import Synapses, ready
 from neurodeploy.errors import FitError
 from neurodeploy.kernels.events import GROUP, MOST_SENDERS, planes
-from neurodeploy.kernels.layer import FIXED_ROWS, Cell, Feed, Form, coefficients
+from neurodeploy.kernels.layer import Cell, Feed, Form, coefficients
 from neurodeploy.kernels.ranges import NARROW, Range, Width, rounding, width
 from neurodeploy.program.ir import (
     Dense,
@@ -190,7 +190,15 @@ def _cell(
     found = Width(64)
     if max(left.max(), right.max(), fixed.coef_frac) < NARROW:
         found = width(step, fixed, _given(fixed, node, bounds), modes=node.modes)
-    return Cell(node.spec, options, fixed, found, right=bool(right.any())), left
+    alike = _alike({"left": left, "bias": node.bias, **node.coefs}, node)
+    return Cell(node.spec, options, fixed, found, bool(right.any()), alike), left
+
+
+def _alike(constants: Mapping[str, Ints], node: Population) -> frozenset[str]:
+    """Return those that are the same for all neurons, where these fill whole groups."""
+    used = {"left", "bias", *coefficients(node.model.traced(node.options))} - set(node.model.modal)
+    found = {name for name in used if np.all(constants[name] == constants[name][0])}
+    return frozenset(found if node.width % GROUP == 0 else ())
 
 
 def _given(fixed: Fixed, node: Population, bounds: tuple[Reals, Reals]) -> dict[str, Range]:
@@ -218,7 +226,6 @@ def _constants(cell: Cell, node: Population, left: Ints, kind: Any) -> Any:
     added = [rounding(cell.fixed, int(bits)) for bits in right]
     coefs = [np.atleast_2d(node.coefs[name]) for name in coefficients(cell.step)]
     rows = [left, right, np.array(added), node.bias, *(row for rows in coefs for row in rows)]
-    assert len(rows) >= FIXED_ROWS
     return aligned(_wide(rows, node.width, kind).reshape(len(rows), -1, GROUP).transpose(1, 0, 2))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from neurodeploy.backends.simulator.runner import Runner
 from neurodeploy.program.ir import Conv, Ints, Program, backwards, edges
-from neurodeploy.program.reference import read
+from neurodeploy.program.reference import integers
 from neurodeploy.program.run import Run
 
 if TYPE_CHECKING:
@@ -104,13 +104,11 @@ class Results:
             counted[kind][key] = counted[kind].get(key, 0) + count
         for target, number, source in _convolved(self._program):
             counted["events"][target, number] = self._sent[source]
-        whole, real = read(self._program.readout, self._ends, self._size[0])
         return Run(
             program=self._program,
             steps=self._size[0],
             samples=self._size[1],
-            outputs=real,
-            integers=whole,
+            integers=integers(self._program.readout, self._ends),
             **counted,
             clipped_inputs=self._clipped,
             values=self._values,

@@ -1,0 +1,85 @@
+"""What this machine can do: int8 weights added to int32 sums that stay in registers.
+
+Rows of 256 bytes, one after another, are widened and added to 16 vectors of sums: no addresses to
+find, no sums to load or store, nothing but the additions. `widen` does it in the plain way, and is
+what is called the limit; `paired` adds 16-bit sums of even and odd bytes, as the simulator does;
+`vnni` uses the instruction `vpdpbusd`, four rows at a time, where the processor has it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from neurodeploy.backends.simulator.memory import address, aligned
+from neurodeploy.kernels.lanes import I8, I16, I32, Code, Value, Variable, lanes
+from neurodeploy.kernels.native import compiled, features
+
+COLUMNS = 256
+LANES = 16  # int32 of a vector
+REPEATS = 200
+PLACES = {"L1": 64, "L2": 2048}  # rows that fit the cache
+
+
+def _widen(code: Code, row: Value, sums: list[Variable]) -> None:
+    for n, total in enumerate(sums):
+        weights = code.load(row + LANES * n, lanes(I8, LANES))
+        total.set(total.get() + weights.signed(lanes(I32, LANES)))
+
+
+def _paired(code: Code, row: Value, sums: list[Variable]) -> None:
+    half = len(sums) // 4
+    for n in range(half):
+        words = code.load(row + 4 * LANES * n, lanes(I16, 2 * LANES))
+        for total, part in zip(sums[2 * n :], (words, words.unsigned_shift(8)), strict=False):
+            total.set((total.get().seen_as(words.kind) + part).seen_as(total.get().kind))
+
+
+def _vnni(code: Code, row: Value, sums: list[Variable]) -> None:
+    kind = lanes(I32, LANES)
+    ones = code.number(kind, 0x01010101)
+    for n, total in enumerate(sums):
+        weights = code.load(row + 4 * LANES * n, kind)
+        name = "llvm.x86.avx512.vpdpbusd.512"
+        total.set(code.call(name, kind, total.get(), ones, weights))
+
+
+def _source(add: Callable[[Code, Value, list[Variable]], None], rows: int) -> str:
+    """Return a function that adds `rows` rows of COLUMNS bytes, again and again, to one sum."""
+    code = Code("limit", "weights", "count", "repeats", "out")
+    a = code.arguments
+    kind = lanes(I32, LANES)
+    sums = [code.variable(code.number(kind, 0)) for _ in range(LANES)]
+    with code.loop(0, a["repeats"]), code.loop(0, a["count"], rows) as j:
+        add(code, a["weights"] + j * COLUMNS, sums)
+    for n, total in enumerate(sums):
+        code.store(total.get(), a["out"] + 4 * LANES * n)
+    return code.finished()
+
+
+def limits() -> dict[str, Callable[[], float]]:
+    """Return, for each way and place, what measures it once [additions / s]."""
+    ways = {"widen": (_widen, 1), "paired": (_paired, 1)}
+    if "avx512vnni" in features():
+        ways["vnni"] = (_vnni, 4)
+    return {
+        f"{name} {place}": _measured(_source(*way), rows)
+        for name, way in ways.items()
+        for place, rows in PLACES.items()
+    }
+
+
+def _measured(source: str, rows: int) -> Callable[[], float]:
+    run = compiled(source, "limit", 4)
+    weights = aligned(np.random.default_rng(0).integers(-128, 128, (rows, COLUMNS)).astype(np.int8))
+    out = aligned(np.zeros((LANES, LANES), np.int32))
+    repeats = REPEATS * PLACES["L2"] // rows
+
+    def once() -> float:
+        start = time.perf_counter()
+        run(address(weights), rows, repeats, address(out))
+        return rows * COLUMNS * repeats / (time.perf_counter() - start)
+
+    return once
