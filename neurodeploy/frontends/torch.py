@@ -33,7 +33,7 @@ from neurodeploy.graph.ir import (
 )
 from neurodeploy.graph.kept import narrow
 from neurodeploy.graph.record import from_record, to_record
-from neurodeploy.nn.checkpoint import load_with_example, read_content, write_content
+from neurodeploy.nn.checkpoint import module_of, read_content, write_content
 from neurodeploy.nn.neurons import Neuron
 
 _LEAVES = (
@@ -389,6 +389,7 @@ def read(path: Path) -> tuple[Graph, Any]:
         example = content["example"]
         graph = from_record(content["graph"], arrays, str(path))
         return graph, None if example is None else example.numpy()
-    module, example = load_with_example(path)
+    module, example = module_of(content, str(path))
+    del content
     data = None if example is None else example.numpy()
     return rules.check(_Tracer(module, data, owned=True).graph()), data

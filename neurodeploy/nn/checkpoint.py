@@ -29,6 +29,7 @@ from typing import IO, Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from neurodeploy.errors import InputError, NeurodeployError, together
 from neurodeploy.files import new_file
@@ -115,6 +116,11 @@ def load_with_example(path: str | os.PathLike[str]) -> tuple[torch.nn.Module, Te
     if "graph" in content:
         what = "the file holds a network's graph, not a module that can be trained"
         raise InputError("E104", what, where=where, fix="read it with neurodeploy.load")
+    return module_of(content, where)
+
+
+def module_of(content: dict[str, Any], where: str) -> tuple[torch.nn.Module, Tensor | None]:
+    """Return the model in the content of a checkpoint, and its example; errors as of `load`."""
     model, state = build(content["model"], where), content["state"]
     weights, once = model.state_dict(), _own_weights(model)
     _check_state({name: weights[name] for name in once}, state, where)
@@ -228,11 +234,27 @@ def _identity(module: torch.nn.Module | None) -> Any:
     return kind, names, _config(module) if kind in NAMES else None
 
 
+class _NoStart(TorchFunctionMode):
+    """Leave tensors as memory has them where modules set values to start from.
+
+    Their memory is not touched, and no random numbers are taken.
+    """
+
+    FILL = (Tensor.uniform_, Tensor.normal_)
+    DRAW = (torch.rand, torch.randn)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        named = kwargs or {}
+        if func in self.FILL or getattr(func, "__module__", "") == torch.nn.init.__name__:
+            return args[0] if args else named["tensor"]
+        return (torch.empty if func in self.DRAW else func)(*args, **named)
+
+
 def build(description: Any, where: str) -> torch.nn.Module:
-    """Return the described model without weights, its tensors on the meta device."""
+    """Return the described model without weights: what its tensors hold means nothing."""
     unknown: list[str] = []
     try:
-        with torch.device("meta"):
+        with _NoStart():
             model = _build(description, unknown)
             for first, *others in description.get("shared", ()) if not unknown else ():
                 for name in others:
@@ -348,20 +370,35 @@ def _is_state(content: dict[Any, Any]) -> bool:
     return isinstance(inner, dict) and any(isinstance(v, Tensor) for v in inner.values())
 
 
+_REALS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def _is_kind(value: Tensor, want: Tensor) -> bool:
+    """Whether a tensor holds numbers as the model has them, of any width, one after another."""
+    known = value.dtype in _REALS if want.dtype in _REALS else value.dtype == want.dtype
+    return known and value.layout == torch.strided
+
+
+def _is_finite(value: Tensor) -> bool:
+    """Whether no value is NaN or infinite, by the ends of all: without a copy."""
+    return not value.numel() or bool(torch.isfinite(torch.stack(value.aminmax())).all())
+
+
 def _check_state(want: dict[str, Tensor], state: dict[str, Any], where: str) -> None:
     """Raise InputError E105, naming every weight that does not fit or is not finite."""
     wrong = [f"{name} is missing" for name in want if name not in state]
     wrong += [f"{name} is not in the model" for name in state if name not in want]
-    present = {n: v for n, v in state.items() if n in want}
-    for name, value in present.items():
+    infinite: list[str] = []
+    for name, value in ((n, v) for n, v in state.items() if n in want):
         if not isinstance(value, Tensor):
             wrong.append(f"{name} is a {type(value).__name__}")
         elif value.shape != want[name].shape:
             wrong.append(f"{name} is {list(value.shape)}, not {list(want[name].shape)}")
-        elif value.is_floating_point() != want[name].is_floating_point():
-            wrong.append(f"{name} is {value.dtype}")
-    tensors = {name: value for name, value in present.items() if isinstance(value, Tensor)}
-    infinite = [name for name, value in tensors.items() if not torch.isfinite(value).all()]
+        elif not _is_kind(value, want[name]):
+            there = value.dtype if value.layout == torch.strided else value.layout
+            wrong.append(f"{name} is {there}")
+        elif not _is_finite(value):
+            infinite.append(name)
     errors: list[NeurodeployError] = []
     if wrong:
         what = f"the weights do not fit the model: {'; '.join(wrong)}"

@@ -197,6 +197,18 @@ def test_a_failed_save_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["m.pt"]
 
 
+def test_loading_takes_no_random_numbers_and_all_weights_are_those_of_the_file(tmp_path):
+    models = [SDTCM(2, 6, 1, 3), SpikingSSM(2, 6, 1, 3), Embedding(9, 4)]
+    for i, model in enumerate(models):
+        save(model.eval(), tmp_path / f"{i}.pt")
+        state = torch.get_rng_state()
+        again = load(tmp_path / f"{i}.pt")
+        assert torch.equal(torch.get_rng_state(), state)
+        for name, value in model.state_dict().items():
+            assert torch.equal(again.state_dict()[name], value), name
+        assert all(not value.is_meta for value in again.buffers())
+
+
 def test_a_folder_that_is_not_there_is_made(tmp_path):
     save(PRF(3), tmp_path / "new" / "m.pt")
     assert load(tmp_path / "new" / "m.pt").width == 3
@@ -322,6 +334,12 @@ def misfit(state):
     state["classifier.bias"] = "zero"
 
 
+def odd_kinds(state):
+    state["encoder.weight"] = state["encoder.weight"].to(torch.complex64)
+    state["norm.weight"] = state["norm.weight"].to_sparse()
+    state["norm.bias"] = state["norm.bias"].to(torch.float8_e4m3fn)
+
+
 def both(state):
     misfit(state)
     poisoned(state)
@@ -408,6 +426,12 @@ REFUSED = {
         "E105",
         r"encoder.bias is missing; extra is not in the model; norm.weight is \[4\], not \[3\]; "
         r"norm.bias is torch.int64; classifier.bias is a str",
+    ),
+    "numbers of other kinds": (
+        with_state(odd_kinds),
+        "E105",
+        r"encoder.weight is torch.complex64; norm.weight is torch.sparse_coo; norm.bias is "
+        "torch.float8_e4m3fn",
     ),
     "two things": (with_state(both), "E105", r"not in the model[\s\S]*E105[\s\S]*NaN or infinite"),
 }
