@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodeploy.errors import InputError
+from neurodeploy.matrices import Matrix
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,9 +39,9 @@ class Tokens:
         """Return the spikes [T, B, width]."""
         return np.asarray(self.ids[..., None] == np.arange(self.width), np.float64)
 
-    def times(self, weight: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    def times(self, weight: Matrix) -> npt.NDArray[np.float64]:
         """Return what a weight [out, width] makes of the spikes, [T, B, out], in float64."""
-        found = np.asarray(weight[:, self.ids.reshape(-1)].T, np.float64)
+        found = np.asarray(weight[:, self.ids.reshape(-1)], np.float64).T.copy()
         found[self.ids.reshape(-1) < 0] = 0.0
         return found.reshape(*self.ids.shape, len(weight))
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from neurodeploy.errors import InputError
 from neurodeploy.graph.kept import Kept, kept, stored
-from neurodeploy.matrices import blocks
+from neurodeploy.matrices import Matrix, Scaled, blocks
 from neurodeploy.neurons import SPECS, NeuronSpec
 
 Array = npt.NDArray[np.float64]
@@ -80,7 +80,7 @@ class Linear(Op):
     bias: Array
 
     @property
-    def stored(self) -> npt.NDArray[Any]:
+    def stored(self) -> Matrix:
         """The weight as it is kept: the same numbers, in float32 where that loses nothing."""
         return stored(self, "weight")
 
@@ -425,9 +425,9 @@ def digest(graph: Graph) -> str:
 
 def _update(found: Any, value: Any) -> None:
     """Add a value to a fingerprint; of arrays the numbers, however they are kept."""
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray | Scaled):
         found.update(repr(value.shape).encode())
-        for _, rows in blocks(np.atleast_1d(value)):
+        for _, rows in blocks(value if isinstance(value, Scaled) else np.atleast_1d(value)):
             found.update(np.ascontiguousarray(rows).data)
     elif isinstance(value, Mapping):
         _update(found, sorted(value.items()))

@@ -1,7 +1,8 @@
 """Weights as they are kept: in float32 where that loses nothing, and read as float64.
 
 The weights of a network trained in float32 are float32 numbers. Everything is computed with them in
-float64, a matrix at a time; what a graph holds, as long as it lives, takes half of that.
+float64, some rows at a time; what a graph holds, as long as it lives, takes half of that. Factors
+that passes fold into them stand beside them (`matrices.Scaled`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
+
+from neurodeploy.matrices import Matrix, Scaled
 
 Cls = TypeVar("Cls", bound=type)
 
@@ -42,17 +44,20 @@ class Kept:
         owner.__dict__[self.name] = narrow(value)
 
 
-def stored(owner: Any, name: str) -> npt.NDArray[Any]:
-    """Return the array of a field as it is kept, float32 or float64, not to be written to."""
-    found: npt.NDArray[Any] = owner.__dict__[name]
+def stored(owner: Any, name: str) -> Matrix:
+    """Return the array of a field as it is kept, not to be written to."""
+    found: Matrix = owner.__dict__[name]
     return found
 
 
-def narrow(value: Any) -> npt.NDArray[Any]:
+def narrow(value: Any) -> Matrix:
     """Return the same numbers, read-only: in float32 if they are float32 numbers, else in float64.
 
-    A read-only array of the right type is taken as it is; any other is copied.
+    A read-only array of the right type is taken as it is, and so is what is `Scaled`; any other is
+    copied.
     """
+    if isinstance(value, Scaled):
+        return value
     array = np.asarray(value)
     if array.dtype != np.float32:
         wide = np.asarray(array, np.float64)

@@ -48,7 +48,7 @@ class Conv(Op):
     @property
     def stored(self) -> npt.NDArray[Any]:
         """The weight as it is kept: the same numbers, in float32 where that loses nothing."""
-        return stored(self, "weight")
+        return np.asarray(stored(self, "weight"))
 
     @cached_property
     def windows(self) -> Windows:

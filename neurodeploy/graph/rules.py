@@ -31,6 +31,7 @@ from neurodeploy.graph.ir import (
     VectorOp,
 )
 from neurodeploy.graph.maps import Conv, Maps, Pool
+from neurodeploy.matrices import Scaled
 from neurodeploy.neurons import SPECS
 
 _BEHIND = (Linear, Affine, Conv, Pool)  #: a readout over time
@@ -187,5 +188,9 @@ def _arrays(op: Op) -> Iterator[tuple[str, Any]]:
         value = vars(op)[item.name]  # as it is kept
         if isinstance(value, np.ndarray):
             yield item.name, value
+        elif isinstance(value, Scaled):
+            yield from (
+                (item.name, part) for part in (value.matrix, *(f for _, f in value.factors))
+            )
         elif isinstance(value, Mapping):
             yield from ((k, v) for k, v in value.items() if isinstance(v, np.ndarray))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -83,11 +84,12 @@ def times_columns(op: Weighted, gain: Array) -> Iterator[tuple[slice, Array]] | 
 
 def behind(op: Weighted, gain: Array) -> Weighted | None:
     """Return W diag(gain) without a bias, if it can be."""
-    parts = times_columns(op, gain)
-    if parts is None:
+    if isinstance(op, Linear):
+        return _with(op, matrices.scaled(op.stored, 1, gain), np.zeros_like(op.bias))
+    columns = columns_of(op, gain)
+    if columns is None:
         return None
-    kept = bool(np.all(gain == 1))
-    weight = op.stored if kept else np.concatenate([part for _, part in parts])
+    weight = op.stored if np.all(gain == 1) else op.weight * columns
     return _with(op, weight, np.zeros_like(op.bias))
 
 
@@ -96,6 +98,8 @@ def in_front(op: Weighted, gain: Array, bias: Array | float = 0.0) -> Weighted |
     factor, more = (rows_of(op, np.broadcast_to(v, np.shape(gain))) for v in (gain, bias))
     if factor is None or more is None:
         return None
+    if isinstance(op, Linear):
+        return _with(op, matrices.scaled(op.stored, 0, factor), op.bias * factor + more)
     weight = op.stored if np.all(gain == 1) else op.weight * per_row(op, factor)
     return _with(op, weight, op.bias * factor + more)
 
@@ -106,7 +110,7 @@ def with_bias(op: Weighted, bias: Array) -> Weighted | None:
     return None if rows is None else _with(op, op.stored, rows)
 
 
-def _with(op: Weighted, weight: Matrix, bias: Array) -> Weighted:
+def _with(op: Weighted, weight: Any, bias: Array) -> Weighted:
     if isinstance(op, Linear):
         return Linear(weight, bias)
     names = ("shape", "stride", "padding", "dilation", "groups")

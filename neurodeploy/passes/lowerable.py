@@ -63,7 +63,7 @@ class Lowerable(GraphPass):
             if isinstance(op, Affine) and node.name not in after and not _is_kept(graph, node):
                 op = Linear(np.diag(op.gain), op.bias)
             if isinstance(op, Conv) and not _shares(graph, op, inputs[0]):
-                op = Linear(matrix(op), spread(op, op.bias))
+                op = Linear(np.asarray(matrix(op)), spread(op, op.bias))
             if isinstance(op, Add | Population | Reduce | VectorOp):
                 inputs = tuple(_weighted(graph, node, name, nodes) for name in inputs)
             inputs = tuple(_one_unit(graph, name, nodes) for name in inputs)

@@ -13,7 +13,7 @@ from neurodeploy.graph.ir import Array, Graph, Input, Range, Reduce
 from neurodeploy.passes.lowerable import behind_readout
 from neurodeploy.tokens import Tokens
 
-_PART = 1 << 21  # values of the widest node in a part
+_PART = 1 << 20  # values of the widest node in a part
 
 
 def measured(graph: Graph, data: Value) -> dict[str, Range]:

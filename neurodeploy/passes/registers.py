@@ -65,7 +65,7 @@ class Registers:
                 bits = min(bits, room - math.ceil(math.log2(len(reader.inputs))))
             if not isinstance(reader.op, Weighted) or is_head(self.graph, reader.name):
                 continue
-            sums = reader.op.stored[0].size * self.units.weight_max(reader.name)
+            sums = reader.op.stored[:1].size * self.units.weight_max(reader.name)
             exponent = EXPONENT_MAX if self._may_shift(reader.name) else 0
             room = self.numbers.current_bits - math.ceil(math.log2(sums * 2**exponent))
             if not self.units.private(reader.name):  # the sums travel on, as a stream of their own

@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -58,9 +58,7 @@ def write(program: Program, folder: Path) -> str:
     home.mkdir()
     digests = {}
     for key, value in arrays.items():
-        data = _bytes(value)
-        digests[key] = hashlib.sha256(data).hexdigest()
-        (home / f"{key}.npy").write_bytes(data)
+        digests[key] = _write_array(value, home / f"{key}.npy")
     text = json.dumps({**body, "arrays": digests}, indent=1, sort_keys=True) + "\n"
     (folder / "manifest.json").write_text(text, encoding="utf-8")
     return hashlib.sha256(text.encode()).hexdigest()
@@ -140,14 +138,28 @@ def _object(value: Any, arrays: Mapping[str, Any]) -> Any:
     return _TYPES[value["type"]](**inner) if "type" in value else inner
 
 
-def _bytes(value: Any) -> bytes:
+class _Hashing:
+    """A file that is written and hashed at once, as it comes."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.found = file, hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self.found.update(data)
+        return self.file.write(data)
+
+
+def _write_array(value: Any, path: Path) -> str:
+    """Write an array, integers in the narrowest type; return the digest of the file."""
     array = np.asarray(value)
     if np.issubdtype(array.dtype, np.integer):
         low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
-        array = array.astype(next(t for t in _WIDTHS if _holds(t, low, high)))
-    stream = io.BytesIO()
-    np.lib.format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
-    return stream.getvalue()
+        kind = next(t for t in _WIDTHS if _holds(t, low, high))
+        array = array.astype(kind, copy=False)
+    with path.open("wb") as file:
+        both = _Hashing(file)
+        np.lib.format.write_array(both, np.ascontiguousarray(array), allow_pickle=False)
+    return both.found.hexdigest()
 
 
 _WIDTHS = (np.int8, np.int16, np.int32, np.int64)

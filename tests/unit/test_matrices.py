@@ -11,9 +11,12 @@ from support.networks import batchnorm, chain, inputs_for, sdtcm, spiking_ssm
 
 import neurodeploy as nd
 from neurodeploy import matrices
+from neurodeploy.errors import InputError
 from neurodeploy.graph import kept
-from neurodeploy.graph.ir import Graph, Linear, Node, digest, identical
+from neurodeploy.graph.ir import Graph, Input, Linear, Node, digest, identical
 from neurodeploy.graph.kept import narrow
+from neurodeploy.graph.rules import check
+from neurodeploy.graph.weights import in_front
 from neurodeploy.passes.pipeline import fold
 from neurodeploy.program import io
 from neurodeploy.program.ir import Dense, Readout, edges, fitted
@@ -76,6 +79,46 @@ def test_a_file_is_read_into_as_much_memory_as_its_weights(tmp_path):
         if isinstance(node.op, Linear):
             assert node.op.stored.dtype == np.float32
             assert np.shares_memory(folded[node.name].op.stored, node.op.stored)
+
+
+def test_folding_keeps_the_memory_of_the_weights_that_were_trained():
+    graph = single(sdtcm(rng, outer=True))
+    for before, after in (
+        (n.op, fold(graph)[n.name].op) for n in graph if isinstance(n.op, Linear)
+    ):
+        kept_there = getattr(after.stored, "matrix", after.stored)
+        assert np.shares_memory(kept_there, before.stored)
+
+
+def test_factors_stand_beside_a_float32_matrix_and_are_multiplied_in_their_order(monkeypatch):
+    rows, columns = rng.normal(size=5), rng.normal(size=3)
+    made = matrices.scaled(matrices.scaled(EXACT, 1, columns), 0, rows)
+    want = EXACT.astype(np.float64) * columns * rows[:, None]
+    assert made.matrix is EXACT
+    assert (made.shape, made.ndim, len(made)) == ((5, 3), 2, 5)
+    np.testing.assert_array_equal(np.asarray(made), want)
+    np.testing.assert_array_equal(np.asarray(made[1:3]), want[1:3])
+    np.testing.assert_array_equal(np.asarray(made[:, np.array([2, 0, 2])]), want[:, [2, 0, 2]])
+    assert matrices.scaled(made, 0, np.ones(5)) is made
+    linear = Linear(made, np.zeros(5))
+    assert linear.stored is made
+    np.testing.assert_array_equal(linear.weight, want)
+    graphs = [
+        Graph((Node("input", Input(3)), Node("a", op, ("input",))), "a")
+        for op in (linear, Linear(want, np.zeros(5)))
+    ]
+    assert identical(*graphs)
+    np.testing.assert_array_equal(matrices.scaled(want, 0, rows), want * rows[:, None])
+    monkeypatch.setattr(matrices, "_BLOCK", 6)
+    parts = [part for _, part in matrices.blocks(made)]
+    np.testing.assert_array_equal(np.concatenate(parts), want)
+
+
+def test_a_factor_that_is_no_number_is_found():
+    linear = in_front(Linear(EXACT, np.zeros(5)), np.array([1, np.nan, 1, 1, 1]))
+    graph = Graph((Node("input", Input(3)), Node("a", linear, ("input",))), "a")
+    with pytest.raises(InputError, match="weight has 1 NaN"):
+        check(graph)
 
 
 def single(graph: Graph) -> Graph:
