@@ -19,7 +19,8 @@ _PART = 1 << 20  # values of the widest node in a part
 def measured(graph: Graph, data: Value) -> dict[str, Range]:
     """Return the range of every node on inputs [T, B, C]."""
     found, carry = _Ranges(graph), Carry()
-    widest = max(graph.widths[n.name] for n in graph if not isinstance(n.op, Input))
+    widths = [graph.widths[n.name] for n in graph if not isinstance(n.op, Input)]
+    widest = max(widths, default=1)
     steps = max(1, _PART // (data.shape[1] * widest)) if comes_in_parts(graph) else len(data)
     for first in range(0, len(data), steps):
         found.ended = first + steps >= len(data)

@@ -99,6 +99,11 @@ class Conv:
         settings = {key: getattr(self, key) for key in ("stride", "padding", "dilation")}
         return Windows(size=self.shape[1:], kernel=self.weight.shape[2:], **settings)
 
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        """The shape (out, *size) of what it adds to."""
+        return len(self.weight), *self.windows.outputs
+
     def product(self, value: Any) -> Any:
         """Return the current [..., out * positions] of values [..., in * inputs]."""
         return self.windows.convolved(value, self.weight.astype(value.dtype), self.groups)

@@ -51,6 +51,18 @@ def seconds(value: float) -> str:
     return f"{value * 1e9:.4g} ns"
 
 
+def width(layer: dict[str, Any]) -> str:
+    """Return a layer's width, and the maps that it is made of."""
+    maps = layer["maps"]
+    return f"{layer['width']}" + (f" = {' x '.join(map(str, maps))}" if maps else "")
+
+
+def weights(data: dict[str, Any]) -> str:
+    """Return how many synapses there are, and in how many weights if some share one."""
+    shared = f" in {data['weights']:,} weights" if data["weights"] < data["synapses"] else ""
+    return f"{data['synapses']:,} synapses{shared}"
+
+
 def coefficients(layer: dict[str, Any]) -> str:
     """Return the bits of the words of coefficients, and whether each has a shift of its own."""
     words = layer["words"].values()

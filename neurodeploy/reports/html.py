@@ -13,7 +13,16 @@ from neurodeploy.program.ir import Program
 from neurodeploy.program.run import Run
 from neurodeploy.reports.energy import CAUSES, Energy, energy
 from neurodeploy.reports.energy.record import energy_record
-from neurodeploy.reports.format import coefficients, count, errors, joules, percent, seconds
+from neurodeploy.reports.format import (
+    coefficients,
+    count,
+    errors,
+    joules,
+    percent,
+    seconds,
+    weights,
+    width,
+)
 from neurodeploy.reports.records import program_record, run_record
 from neurodeploy.reports.timing import page
 from neurodeploy.targets import Prices
@@ -63,6 +72,8 @@ def html(
         "errors": errors,
         "percent": percent,
         "seconds": seconds,
+        "weights": weights,
+        "width": width,
     }
     names = list(prices) or ([program.target.prices] if program.target.prices else [])
     tables = [price_table(name) for name in names]

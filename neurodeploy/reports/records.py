@@ -10,7 +10,7 @@ from neurodeploy.passes.pipeline import PASSES
 from neurodeploy.program import ir
 from neurodeploy.program.buffers import buffers, peak_bits
 from neurodeploy.program.limits import core_loads
-from neurodeploy.program.memory import Footprint
+from neurodeploy.program.memory import Footprint, footprint
 from neurodeploy.program.run import Run
 from neurodeploy.reports.compare import Comparison
 from neurodeploy.reports.energy import Energy, energy, operations
@@ -33,6 +33,7 @@ def program_record(program: ir.Program) -> dict[str, Any]:
         "vectors": sum(isinstance(node, ir.Vector) for node in program),
         "neurons": total.neurons,
         "synapses": total.synapses,
+        "weights": total.weights,
         "weight_kib": total.weight_bits / 8192,
         "state_kib": total.state_bits / 8192,
         "weight_bits": program.numbers.weight_bits,
@@ -72,19 +73,29 @@ def _layer(program: ir.Program, node: ir.ProgramNode) -> dict[str, Any]:
     kind = type(node).__name__.lower()
     kind = getattr(node, "spec", getattr(node, "kind", kind))
     notes = program.notes.get("layers", {})
+    need = footprint(program, node.name)
     return {
         "name": node.name,
         "model": kind,
         "width": node.width,
+        "maps": _maps(node),
         "reads": [edge.source for edge in ir.edges(node)],
         "delays": [edge.delay for edge in ir.edges(node)],
         "weight_bits": [
             None if isinstance(edge, ir.Tap) else edge.weight_bits for edge in ir.edges(node)
         ],
         "words": _words(node) if isinstance(node, ir.Population) else {},
-        "synapses": sum(edge.synapses(0, node.width) for edge in ir.edges(node)),
+        "synapses": need.synapses,
+        "weights": need.weights,
         **notes.get(node.name, {}),
     }
+
+
+def _maps(node: ir.ProgramNode) -> list[int] | None:
+    """Return the maps that a node's channels are, [maps, *size]; None where they are none."""
+    found = (edge.out_shape for edge in ir.edges(node) if isinstance(edge, ir.Conv))
+    shape = next(found, None)
+    return None if shape is None else list(shape)
 
 
 def _words(node: ir.Population) -> dict[str, Any]:

@@ -9,25 +9,50 @@ from neurodeploy.program.run import Run
 from neurodeploy.reports.compare import Comparison
 from neurodeploy.reports.energy import ARITHMETIC, Energy, energy
 from neurodeploy.reports.energy.text import summary as energy_summary
-from neurodeploy.reports.format import coefficients, count, errors, joules, percent, table
+from neurodeploy.reports.format import (
+    coefficients,
+    count,
+    errors,
+    joules,
+    percent,
+    table,
+    weights,
+    width,
+)
 from neurodeploy.reports.records import comparison_record, program_record, run_record
 from neurodeploy.reports.timing import timing_lines
-
-_LAYERS = (
-    *("layer", "model", "width", "synapses", "guard bits", "coefficients"),
-    *("tau error", "frequency error"),
-)
 
 
 def program_text(program: Program) -> str:
     """Return a one-screen summary of a program."""
     data = program_record(program)
+    lines = [
+        f"{program.target.title}: {data['neurons']:,} neurons and stream channels,"
+        f" {weights(data)} of {_bits(data)} bits,"
+        f" {data['weight_kib'] + data['state_kib']:.4g} KiB"
+        f" on {data['cores']} of {data['cores_available']} cores",
+        f"scales from {data['calibration']};"
+        f" an input is answered {data['latency_steps']} steps later",
+        f"inputs are {data['input']}",
+        "",
+        _layers(data),
+        "",
+        "tau and frequency errors: the largest of all channels, and the median",
+    ]
+    return "\n".join([*lines, *_verified(data["verified"])])
+
+
+def _layers(data: dict[str, Any]) -> str:
+    """Return a table of the layers; with their weights, where synapses share some."""
+    shared = data["weights"] < data["synapses"]
+    head = ["layer", "model", "width", "synapses", *(["weights"] if shared else [])]
     rows = [
         (
             layer["name"],
             layer["model"],
-            layer["width"],
+            width(layer),
             layer["synapses"] or "-",
+            *([layer["weights"] or "-"] if shared else []),
             _shifts(layer),
             coefficients(layer),
             errors(layer, "time_constant"),
@@ -35,20 +60,7 @@ def program_text(program: Program) -> str:
         )
         for layer in data["layers"]
     ]
-    lines = [
-        f"{program.target.title}: {data['neurons']:,} neurons and stream channels,"
-        f" {data['synapses']:,} synapses of {_bits(data)} bits,"
-        f" {data['weight_kib'] + data['state_kib']:.4g} KiB"
-        f" on {data['cores']} of {data['cores_available']} cores",
-        f"scales from {data['calibration']};"
-        f" an input is answered {data['latency_steps']} steps later",
-        f"inputs are {data['input']}",
-        "",
-        table(_LAYERS, rows),
-        "",
-        "tau and frequency errors: the largest of all channels, and the median",
-    ]
-    return "\n".join([*lines, *_verified(data["verified"])])
+    return table([*head, "guard bits", "coefficients", "tau error", "frequency error"], rows)
 
 
 def _bits(data: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from support.maps import network, unrolled
+from support.maps import conv, network, unrolled
 from support.networks import inputs_for, neuron_names, neurons
 from torch.nn import functional
 
@@ -31,7 +31,9 @@ from neurodeploy.program.limits import core_loads, current_bounds
 from neurodeploy.program.memory import footprint
 from neurodeploy.program.reference import execute, to_integers
 from neurodeploy.program.text import program_text
+from neurodeploy.reports.html import html as report_html
 from neurodeploy.reports.records import program_record
+from neurodeploy.reports.text import program_text as summary
 from neurodeploy.targets import target
 from neurodeploy.tuning.convolution import convolved, rounded
 from neurodeploy.tuning.network import Tuned
@@ -88,19 +90,50 @@ def test_the_simulator_is_the_reference_and_the_equal_matrices(seed, axes, spiki
     assert len(convolutions(program)) >= 6
 
 
-@pytest.mark.parametrize(("seed", "axes", "spiking"), CASES[::3])
-def test_stock_onnxruntime_computes_the_very_integers(seed, axes, spiking, tmp_path):
-    _, program, x = made(seed, axes, spiking)
-    nd.export(program, tmp_path / "p.onnx")
-    session = onnxruntime.InferenceSession(tmp_path / "p.onnx")
+def in_onnxruntime(program, x, path):
+    """What every node sends, and the result in integers, in stock onnxruntime."""
+    nd.export(program, path)
+    session = onnxruntime.InferenceSession(path)
     names = [item.name for item in session.get_outputs()]
     sent = [name for name in names if name.endswith(("/spikes", "/membrane"))]
     assert len(sent) == len(program.populations)
-    found = simulate(program, x, record=[node.name for node in program])
     whole, *values = session.run(["output_integers", *sent], {"input": x})
+    return whole, {name.rsplit("/", 1)[0]: v for name, v in zip(sent, values, strict=True)}
+
+
+@pytest.mark.parametrize(("seed", "axes", "spiking"), CASES[::3])
+def test_stock_onnxruntime_computes_the_very_integers(seed, axes, spiking, tmp_path):
+    _, program, x = made(seed, axes, spiking)
+    found = simulate(program, x, record=[node.name for node in program])
+    whole, values = in_onnxruntime(program, x, tmp_path / "p.onnx")
     np.testing.assert_array_equal(whole, found.integers)
-    for name, value in zip(sent, values, strict=True):
-        np.testing.assert_array_equal(value, found.values[name.rsplit("/", 1)[0]])
+    for name, value in values.items():
+        np.testing.assert_array_equal(value, found.values[name])
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_every_setting_of_one_convolution(seed, tmp_path):
+    """Any stride, padding, dilation and groups; windows outside, one step, silence, saturation."""
+    rng = np.random.default_rng(seed)
+    op, spiking = conv(rng, axes=1 + seed % 2), seed % 3 == 0
+    cells = neurons(rng, "lif", prod(op.out_shape), reset="none")
+    graph = chain_of(op, cells, width=prod(op.shape), spiking=spiking)
+    x = inputs_for(rng, graph, steps=1 if seed % 4 == 1 else 7, samples=4)
+    program = compile_graph(graph, target("loihi2"), calibration=x).program
+    x[:, 0] = 0
+    x[:, 1] = x[:, 1] if spiking else 1000 * np.sign(x[:, 1])
+    (edge,) = program["n1"].edges
+    assert (type(edge), edge.weight.shape) == (ir.Conv, op.weight.shape)
+    want = execute(unrolled(program), to_integers(program.source, x)[0]).values["n1"]
+    done = execute(program, to_integers(program.source, x)[0]).values["n1"]
+    found = simulate(program, x, record=["n1"])
+    _, values = in_onnxruntime(program, x, tmp_path / "p.onnx")
+    for value in (done, found.values["n1"], values["n1"]):
+        np.testing.assert_array_equal(value, want)
+    assert bool(found.clipped_inputs) != spiking or not x[:, 1].any()
+    ones = edge.windows.matrix(np.ones_like(edge.weight), edge.groups)
+    arrived = to_integers(program.source, x)[0] != 0
+    assert found.edges[0].operations == (arrived @ ones.T.astype(np.int64)).sum()
 
 
 @pytest.mark.parametrize(("seed", "axes", "spiking"), CASES[::4])
@@ -232,6 +265,11 @@ def test_a_core_keeps_a_kernel_once_or_each_synapse():
     record = program_record(shared)
     assert record["synapses"] == synapses + 2 * 384  # the classifier's
     assert record["weight_kib"] == (weights + 2 * 384) * 8 / 8192
+    (layer,) = [layer for layer in record["layers"] if layer["name"] == "cells"]
+    assert (layer["maps"], layer["synapses"], layer["weights"]) == ([6, 8, 8], synapses, weights)
+    for shown in (summary(shared), report_html(shared, [])):
+        assert "384 = 6 x 8 x 8" in shown
+        assert f"{synapses + 768:,} synapses in {weights + 768} weights" in shown
 
 
 def test_cores_are_filled_by_what_they_hold():

@@ -291,7 +291,7 @@ def test_populations_are_among_the_random_graphs():
     seen = set()
 
     @given(graph=graphs())
-    @settings(LAW, max_examples=200)
+    @settings(LAW, max_examples=400)
     def look(graph: Graph):
         for node in graph:
             seen.add(type(node.op).__name__)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 from support import maps
-from support.networks import TABLE_STEPS, distinct, inputs_for, sdtcm
+from support.networks import TABLE_STEPS, distinct, inputs_for, neurons, sdtcm
 
+from neurodeploy.graph.ir import Graph, Input, Node
+from neurodeploy.graph.rules import check
 from neurodeploy.neurons import SPECS
 from neurodeploy.passes.align_delays import AlignDelays
 from neurodeploy.passes.pipeline import compile_graph
@@ -250,6 +253,19 @@ def convolutions(seed=1, *, axes=2, spiking=False):
     """Convolutions of all kinds, pooling, a residual and a concatenation, as they are lowered."""
     rng = np.random.default_rng(seed)
     graph = maps.network(rng, axes=axes, spiking=spiking)
+    return compile_graph(graph, LOIHI, calibration=inputs_for(rng, graph)).program
+
+
+def convolution(seed, *, axes, spiking):
+    """One convolution of random settings, groups and dilations among them, and neurons."""
+    rng = np.random.default_rng(seed)
+    op = maps.conv(rng, axes=axes)
+    nodes = (
+        Node("input", Input(prod(op.shape), spiking=spiking)),
+        Node("conv", op, ("input",)),
+        Node("cells", neurons(rng, "lif", prod(op.out_shape)), ("conv",)),
+    )
+    graph = check(Graph(nodes, "cells"))
     return compile_graph(graph, LOIHI, calibration=inputs_for(rng, graph)).program
 
 

@@ -39,6 +39,8 @@ MADE = {
     "narrow weights": (programs.narrow(), STEPS, SAMPLES),
     "convolutions": (programs.convolutions(), STEPS, SAMPLES),
     "convolutions of sequences": (programs.convolutions(3, axes=1, spiking=True), STEPS, SAMPLES),
+    "convolution, dilated": (programs.convolution(9, axes=2, spiking=False), STEPS, SAMPLES),
+    "convolution, strided": (programs.convolution(4, axes=1, spiking=True), STEPS, SAMPLES),
     "one neuron, one step": (programs.small(), 1, 2),
     "one sample": (programs.small(), STEPS, 1),
 }
