@@ -1,29 +1,34 @@
 """Deploy checkpoints, and print what is left of their scores: float, and integers of some bits.
 
-    python examples/deploy.py examples/rows/*.pt --task rows --tune 2 --ratio --mnist mnist.npz
+    python examples/deploy.py --tune 2 --ratio --mnist mnist.npz
+    python examples/deploy.py examples/rows/*.pt --bits 8,6 --mnist mnist.npz
 
-Compiles for a target, calibrated on the example in the checkpoint, and runs the test data of the
-task through the float model (float64) and the exact simulator. Rates are the share of neurons and
-steps with a spike, or with a ternary value that is not 0, by layer; energy is that of one
-inference in both modes (docs/energy.md), and that of the same network without spikes in integers
-of 8 bits, in the physical mode. Rates and energy are those of the first of `--bits`. `--tune`
-trains the last of `--bits` further, on the training data, and measures it again. `--ratio` times a
-training step, forward and backward, in its compiled form and as a loop over steps, one after the
-other. Without --mnist the tasks on MNIST use the 1,000 test images that are shipped.
+Without checkpoints: all that are shipped. Compiles for a target, calibrated on the example in the
+checkpoint, and runs the test data of the task through the float model (float64) and the exact
+simulator. Rates are the share of neurons and steps with a spike, or with a ternary value that is
+not 0, by layer; energy is that of one inference in both modes (docs/energy.md), and that of the
+same network without spikes in integers of 8 bits, in the physical mode. Rates and energy are those
+of the first of `--bits`. `--tune` trains the last of `--bits` further, on the training data, and
+measures it again. `--ratio` times a training step, forward and backward, in its compiled form and
+as a loop over steps, one after the other. The second table has the numbers of the papers. Without
+--mnist the tasks on MNIST use the 1,000 test images that are shipped. `--keep` writes each result
+to a file as it comes, and takes from it what was measured before in the same way.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 import torch
+from shipped import HOME, SHIPPED, epochs_of, name_of, task_of
 from tasks import TASKS, Data, Options, Task
 from train import NUMBERS, POSITIVE, UNITS, loss_of, score_of, tensors
 
@@ -55,7 +60,12 @@ class Deployed:
     """What a checkpoint does: scores by bits, rates by layer, energy by mode [pJ]."""
 
     name: str
+    task: str
+    unit: str
+    samples: int
+    steps: int
     parameters: int
+    epochs: str
     float_score: float
     scores: dict[str, float]
     rates: dict[str, float]
@@ -109,41 +119,48 @@ def simulated(program: nd.Program, x: np.ndarray) -> Measured:
     return found
 
 
-def deploy(path: Path, task: Task, how: How) -> Deployed:
+def score(task: Task, data: Data, outputs: list[np.ndarray]) -> float:
+    """Return the score of outputs in parts."""
+    together = torch.from_numpy(np.concatenate(outputs, axis=-2))
+    return score_of(task, together, torch.from_numpy(data.y))
+
+
+def deploy(path: Path, name: str, options: Options, how: How) -> Deployed:
     """Compile the checkpoint at `path` with weights of each number of bits, and measure it."""
+    task = TASKS[name](options)
     model, target = read_model(path), nd.target(how.target)
     data = task.test.take(slice(how.samples))
-    x, y = task.encode(data.x), torch.from_numpy(data.y)
-
-    def score(outputs: list[np.ndarray]) -> float:
-        return score_of(task, torch.from_numpy(np.concatenate(outputs, axis=-2)), y)
-
-    runs = {}
+    x, runs = task.encode(data.x), {}
     for bits in how.bits:
         program = nd.compile(model.graph, target, calibration=model.example, bits=bits)
         runs[f"{bits} bits"] = simulated(program, x)
-    if how.tune:
-        tuned = tune(model.graph, model.example, task, how)
-        program = nd.compile(tuned, target, calibration=model.example)
-        runs[f"{how.bits[-1]} bits, tuned"] = simulated(program, x)
     first, network = next(iter(runs.values())), nd.nn.load(path)
     return Deployed(
-        f"{path.parent.name}/{path.stem}",
+        name_of(path).removesuffix(".pt"),
+        name,
+        UNITS[task.target],
+        len(data),
+        len(data.x),
         sum(p.numel() for p in network.parameters() if p.requires_grad),
-        score([np.asarray(nd.interpret(model.graph, part)) for part in parts(x)]),
-        {name: score(run.outputs) for name, run in runs.items()},
+        epochs_of(path),
+        score(task, data, [np.asarray(nd.interpret(model.graph, part)) for part in parts(x)]),
+        {name: score(task, data, run.outputs) for name, run in runs.items()},
         first.rates,
         first.energy_pj,
         training_ratio(network, task, data.take(slice(16))) if how.ratio else None,
     )
 
 
-def tune(graph: nd.Graph, example: Any, task: Task, how: How) -> nd.Graph:
-    """Return the graph, tuned on training data for the last of the bits."""
-    data = task.train(0)
+def tuned(path: Path, name: str, options: Options, how: How) -> float:
+    """Return the score with the last of the bits after tuning on training data."""
+    task, model, target = TASKS[name](options), read_model(path), nd.target(how.target)
+    given: dict[str, Any] = {"bits": how.bits[-1], "epochs": how.tune}
+    given["calibration"] = model.example
+    data, test = task.train(0), task.test.take(slice(how.samples))
     data = data.take(slice(how.tune_samples)) if how.tune_samples else data
-    given: dict[str, Any] = {"bits": how.bits[-1], "epochs": how.tune, "calibration": example}
-    return nd.tune(graph, nd.target(how.target), task.encode(data.x), data.y, **given)
+    graph = nd.tune(model.graph, target, task.encode(data.x), data.y, **given)
+    program = nd.compile(graph, target, calibration=model.example)
+    return score(task, test, simulated(program, task.encode(test.x)).outputs)
 
 
 def training_ratio(model: torch.nn.Module, task: Task, data: Data) -> float:
@@ -167,18 +184,71 @@ def training_ratio(model: torch.nn.Module, task: Task, data: Data) -> float:
     return slow / fast
 
 
-def row(found: Deployed) -> tuple[str, ...]:
-    """Return a line of the table."""
-    scores = [f"{score:.4f}" for score in (found.float_score, *found.scores.values())]
-    shares = " ".join(f"{100 * rate:.1f}" for rate in found.rates.values())
-    costs = [joules(cost) for cost in found.energy_pj.values()]
-    ratio = [] if found.training_ratio is None else [f"{found.training_ratio:.0f}x"]
-    return (found.name, f"{found.parameters:,}", *scores, shares, *costs, *ratio)
+def results(found: list[Deployed]) -> str:
+    """Return the table of what was measured."""
+    scores = list(dict.fromkeys(bits for model in found for bits in model.scores))
+    modes = list(dict.fromkeys(mode for model in found for mode in model.energy_pj))
+    head = ["model", "test samples", "float", *scores, "rates, %", *modes, "training"]
+
+    def row(model: Deployed) -> list[str]:
+        kept = [model.float_score, *map(model.scores.get, scores)]
+        shares = " ".join(f"{100 * rate:.1f}" for rate in model.rates.values())
+        costs = [
+            joules(model.energy_pj[mode]) if mode in model.energy_pj else "-" for mode in modes
+        ]
+        ratio = "-" if model.training_ratio is None else f"{model.training_ratio:.0f}x"
+        shown = ["-" if score is None else f"{score:.4f}" for score in kept]
+        return [model.name, f"{model.samples:,}", *shown, shares or "-", *costs, ratio]
+
+    return table(head, [row(model) for model in found])
+
+
+def published(found: list[Deployed]) -> str:
+    """Return the table of what the papers report beside it; "" for none."""
+    head = ("model", "steps", "parameters", "epochs", "float")
+    head += ("paper", "network", "parameters", "epochs", "accuracy, 784 steps")
+
+    def row(model: Deployed) -> list[str]:
+        paper = SHIPPED[f"{model.name}.pt"][1]
+        theirs = list(asdict(paper).values()) if paper else ["-"] * 5
+        ours = [f"{model.steps:,}", f"{model.parameters:,}", model.epochs]
+        return [model.name, *ours, f"{model.float_score:.4f}", *theirs]
+
+    rows = [row(model) for model in found if f"{model.name}.pt" in SHIPPED]
+    return table(head, rows) if rows else ""
+
+
+def kept(keep: Path | None, key: dict[str, Any], measure: Callable[[], Any]) -> Any:
+    """Return what the file `keep` has under this key, or measure it, and add it."""
+    key = json.loads(json.dumps(key))
+    for line in keep.read_text().splitlines() if keep and keep.exists() else ():
+        if (record := json.loads(line))["key"] == key:
+            return record["value"]
+    value = measure()
+    if keep:
+        with keep.open("a") as file:
+            file.write(json.dumps({"key": key, "value": value}) + "\n")
+    return value
+
+
+def measured(path: Path, name: str, options: Options, how: How, keep: Path | None) -> Deployed:
+    """Return what a checkpoint does, with its score after tuning if that is asked for."""
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    about = {"sha256": digest, "task": name, "length": options.length, "seed": options.seed}
+    about["mnist"] = options.mnist is not None
+    plain = replace(how, tune=0, tune_samples=0)
+    key = {**about, **asdict(plain)}
+    found = Deployed(**kept(keep, key, lambda: asdict(deploy(path, name, options, plain))))
+    if not how.tune or found.unit != "accuracy":  # tuning is for classes
+        return found
+    key = {**about, **asdict(replace(how, bits=how.bits[-1:], ratio=False))}
+    again = kept(keep, key, lambda: tuned(path, name, options, how))
+    return replace(found, scores={**found.scores, f"{how.bits[-1]} bits, tuned": again})
 
 
 @click.command()
-@click.argument("checkpoints", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--task", "name", type=click.Choice(list(TASKS)), required=True)
+@click.argument("checkpoints", nargs=-1, type=click.Path(path_type=Path, exists=True))
+@click.option("--task", type=click.Choice(list(TASKS)), help="If the checkpoint is not shipped.")
 @click.option("--target", default="asic45", show_default=True)
 @click.option("--bits", type=NUMBERS, default="8,4", show_default=True, help="Of the weights.")
 @click.option("--tune", default=0, help="Epochs of tuning for the last of these bits.")
@@ -190,31 +260,34 @@ def row(found: Deployed) -> tuple[str, ...]:
 @click.option("--length", default=0, help="Length of adding, copy and listops, if not the usual.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--mnist", type=click.Path(path_type=Path), help="mnist.npz, for tasks on MNIST.")
+@click.option("--keep", type=click.Path(path_type=Path), help="File of results to add to.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def main(
     checkpoints: tuple[Path, ...],
-    name: str,
+    task: str | None,
     length: int,
     seed: int,
     mnist: Path | None,
+    keep: Path | None,
     as_json: bool,
     **how: Any,
 ) -> None:
-    """Measure checkpoints on the test data of a task."""
-    task, given = TASKS[name](Options(mnist, length, seed)), How(**how)
+    """Measure checkpoints, by default all that are shipped, on the test data of their tasks."""
+    given, options = How(**how), Options(mnist, length, seed)
+    paths = checkpoints or tuple(HOME / name for name in SHIPPED)
     try:
-        found = [deploy(path, task, given) for path in checkpoints]
+        found = [measured(path, task or task_of(path), options, given, keep) for path in paths]
     except (ValueError, nd.NeurodeployError) as error:
         raise click.UsageError(str(error)) from None
-    used = min(given.samples, len(task.test))
     if as_json:
-        about = {"version": 1, "task": name, "unit": UNITS[task.target], **asdict(given)}
-        click.echo(json.dumps({**about, "samples": used, "models": [asdict(m) for m in found]}))
+        about = {"version": 2, **asdict(given)}
+        click.echo(json.dumps({**about, "models": [asdict(model) for model in found]}))
         return
-    head = ("model", "parameters", "float", *found[0].scores, "rates, %", *found[0].energy_pj)
-    head += ("training",) if given.ratio else ()
-    click.echo(f"{name}, {given.target}, {used:,} test samples, {UNITS[task.target]}")
-    click.echo(table(head, [row(model) for model in found]))
+    units = " ".join(f"{m.name}: {m.unit}." for m in found if m.unit != "accuracy")
+    click.echo(f"{given.target}, accuracy on test samples. {units}".rstrip())
+    click.echo(results(found))
+    if papers := published(found):
+        click.echo(f"\n{papers}")
 
 
 if __name__ == "__main__":
