@@ -24,6 +24,7 @@ import numpy as np
 
 ROUNDINGS = ("floor", "toward_zero", "nearest")
 OVERFLOWS = ("saturate", "wrap")
+MOST_SPIKES = 255  #: that an integer neuron sends at one step: a message of 8 bits
 
 
 class Arith(Protocol):
@@ -41,6 +42,15 @@ class Arith(Protocol):
     def select(self, condition: Any, yes: Any, no: Any) -> Any:
         """Return `yes` where the condition holds, else `no`."""
 
+    def count(self, value: Any, threshold: Any) -> Any:
+        """Fire once for each whole threshold (> 0) in the value, if there is one."""
+
+    def times(self, number: Any, amount: Any) -> Any:
+        """Take an amount as often as a count says: exact, nothing is rounded."""
+
+    def largest(self, a: Any, b: Any) -> Any:
+        """Return the larger of two values."""
+
     def read(self, table: Any) -> Any:
         """Return this step's row of a table: who runs the step hands it that row."""
 
@@ -52,22 +62,8 @@ def _fires(value: Any, threshold: Any, compare: str) -> Any:
     return value >= threshold if compare == ">=" else value > threshold
 
 
-def _total(value: Any) -> Any:
-    """Sum over the first axis in order; numpy's own sum may choose another order."""
-    return reduce(lambda so_far, mode: so_far + mode, value)
-
-
-@dataclass(frozen=True)
-class Real:
-    """Exact reading: what the equation means."""
-
-    def mul(self, coef: Any, value: Any) -> Any:
-        """Multiply."""
-        return coef * value
-
-    def write(self, value: Any) -> Any:
-        """Keep the value: real registers have no edge."""
-        return value
+class _Numpy:
+    """The words that mean the same in `Real` and `Fixed`."""
 
     def spike(self, value: Any, threshold: Any, compare: str) -> Any:
         """Compare."""
@@ -76,6 +72,14 @@ class Real:
     def select(self, condition: Any, yes: Any, no: Any) -> Any:
         """Choose element by element."""
         return np.where(condition, yes, no)
+
+    def times(self, number: Any, amount: Any) -> Any:
+        """Multiply."""
+        return number * amount
+
+    def largest(self, a: Any, b: Any) -> Any:
+        """Compare element by element."""
+        return np.maximum(a, b)
 
     def read(self, table: Any) -> Any:
         """Return the row."""
@@ -86,8 +90,30 @@ class Real:
         return _total(value)
 
 
+def _total(value: Any) -> Any:
+    """Sum over the first axis in order; numpy's own sum may choose another order."""
+    return reduce(lambda so_far, mode: so_far + mode, value)
+
+
 @dataclass(frozen=True)
-class Fixed:
+class Real(_Numpy):
+    """Exact reading: what the equation means."""
+
+    def mul(self, coef: Any, value: Any) -> Any:
+        """Multiply."""
+        return coef * value
+
+    def write(self, value: Any) -> Any:
+        """Keep the value: real registers have no edge."""
+        return value
+
+    def count(self, value: Any, threshold: Any) -> Any:
+        """Divide, and drop what is left."""
+        return np.maximum(np.floor(value / threshold), 0.0)
+
+
+@dataclass(frozen=True)
+class Fixed(_Numpy):
     """Chip reading, bit exact: int64 in flight, `state_bits` at rest.
 
     A product drops `coef_frac` bits by `rounding`: `floor`, `toward_zero` (sign and magnitude,
@@ -121,21 +147,10 @@ class Fixed:
         half = 1 << (self.state_bits - 1)
         return ((np.asarray(value, np.int64) + half) & ((1 << self.state_bits) - 1)) - half
 
-    def spike(self, value: Any, threshold: Any, compare: str) -> Any:
-        """Compare."""
-        return _fires(value, threshold, compare)
-
-    def select(self, condition: Any, yes: Any, no: Any) -> Any:
-        """Choose element by element."""
-        return np.where(condition, yes, no)
-
-    def read(self, table: Any) -> Any:
-        """Return the row."""
-        return table
-
-    def total(self, value: Any) -> Any:
-        """Sum over the modes; int64 in flight, as every sum."""
-        return _total(value)
+    def count(self, value: Any, threshold: Any) -> Any:
+        """Divide, drop what is left, and send `MOST_SPIKES` at most."""
+        held = np.maximum(value, 0) // np.maximum(threshold, 1)
+        return np.minimum(held, MOST_SPIKES)
 
     def shift(self, value: Any, bits: Any) -> Any:
         """Bring an integer current to a state's scale: `value * 2**bits`, rounded if negative."""
@@ -150,7 +165,7 @@ class Fixed:
         return (value + ((np.int64(1) << bits) >> 1)) >> bits
 
 
-COUNTED = ("mul", "add", "cmp", "select", "write", "read")
+COUNTED = ("mul", "add", "cmp", "select", "write", "read", "div")
 
 
 @dataclass
@@ -184,6 +199,18 @@ class Count:
     def select(self, condition: Any, yes: Any, no: Any) -> Any:
         """Count a choice."""
         return self.tick("select", condition, yes, no)
+
+    def count(self, value: Any, threshold: Any) -> Any:
+        """Count a division, and a compare with zero."""
+        return self.tick("cmp", self.tick("div", value, threshold))
+
+    def times(self, number: Any, amount: Any) -> Any:
+        """Count a multiply."""
+        return self.tick("mul", number, amount)
+
+    def largest(self, a: Any, b: Any) -> Any:
+        """Count a compare."""
+        return self.tick("cmp", a, b)
 
     def total(self, value: Any) -> Any:  # noqa: ARG002
         """Count the additions."""
@@ -250,6 +277,18 @@ class Trace:
     def select(self, condition: Any, yes: Any, no: Any) -> Sym:
         """Record a choice."""
         return self.emit("select", condition, yes, no)
+
+    def count(self, value: Any, threshold: Any) -> Sym:
+        """Record a division."""
+        return self.emit("count", value, threshold)
+
+    def times(self, number: Any, amount: Any) -> Sym:
+        """Record an exact multiply."""
+        return self.emit("times", number, amount)
+
+    def largest(self, a: Any, b: Any) -> Sym:
+        """Record a maximum."""
+        return self.emit("largest", a, b)
 
     def read(self, table: Any) -> Sym:
         """Record a table read."""

@@ -24,6 +24,7 @@ Kernel = Callable[..., None]
 Options = tuple[tuple[str, Any], ...]
 
 _HEAD = "import numpy as np\nfrom numba import njit\n"
+_REAL = f"{_HEAD}\nZERO = 0.0\n"
 _JIT = "@njit(cache=True, nogil=True)"
 
 
@@ -79,14 +80,13 @@ def real_kernel(
     """
     step, loop = _traced(name, options), REALS if recurrent else NONE
     if step.modal:
-        return _compiled(f"{_HEAD}\n\n{_JIT}\n{modal.real_source(step, loop, probe=probe)}")
-    compared = [i.args[0] for i in step.instrs if i.out == step.out and i.op in ("ge", "gt")]
-    compared = compared or [step.out]
-    held = dict.fromkeys((compared[0], *(i.out for i in step.instrs if i.op == "write")))
-    note = [f"margins[t, b, n] = {compared[0]}"] if probe else []
+        return _compiled(f"{_REAL}\n\n{_JIT}\n{modal.real_source(step, loop, probe=probe)}")
+    compared = step.decision.args[0] if step.decision else step.out
+    held = dict.fromkeys((compared, *(i.out for i in step.instrs if i.op == "write")))
+    note = [f"margins[t, b, n] = {compared}"] if probe else []
     note += [f"reach[b, n] = max(reach[b, n], abs({v}))" for v in held] if probe else []
     return _compiled(
-        f"""{_HEAD}
+        f"""{_REAL}
 
 {_JIT}
 def run({loop.args}inputs, k, tables, z, out, margins, reach, reverse, first, last):

@@ -177,6 +177,27 @@ def _add_plane(
             stored(found)
 
 
+def add_counts(code: Code, rows: Rows, sent: Value, base: Value | None, out: Value) -> Value:
+    """Write base + the sum of the rows, int32, each times what its sender sent, to `out`.
+
+    sent: the address of int32 [senders]. Return how many senders sent anything.
+    """
+    kind = lanes(I32, GROUP)
+    events = code.variable(code.number(I64, 0))
+    with code.loop(0, rows.columns, GROUP) as column:
+        first = code.number(kind, 0) if base is None else code.load(base + column * 4, kind)
+        code.store(first, out + column * 4)
+    with code.loop(0, rows.senders) as sender:
+        number = code.load(sent + sender * 4, I32)
+        with code.when(number.compare("!=", 0)):
+            events.set(events.get() + 1)
+            row = rows.weights + sender * rows.columns * 4
+            with code.loop(0, rows.columns, GROUP) as column:
+                added = code.load(row + column * 4, kind) * number.to_all(GROUP)
+                code.store(code.load(out + column * 4, kind) + added, out + column * 4)
+    return events.get()
+
+
 def _sums(
     code: Code, weights: Value, stride: Value, count: Value, place: Value, wide: int, signed: bool
 ) -> list[Value]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from neurodeploy.arith import Fixed, Instr
+from neurodeploy.arith import MOST_SPIKES, Fixed, Instr
 from neurodeploy.kernels.lanes import Value
 from neurodeploy.kernels.ranges import Width, rounding
 
@@ -57,6 +57,12 @@ class Step:
             return a[0] + a[1]
         if i.op == "sub":
             return a[0] - a[1]
+        if i.op == "times":
+            return a[0] * a[1]
+        if i.op == "count":
+            return a[0].most(0).over(a[1].most(1)).least(MOST_SPIKES)
+        if i.op == "largest":
+            return a[0].most(a[1])
         if i.op == "select":
             return a[0].where(a[1], a[2])
         if i.op == "read":

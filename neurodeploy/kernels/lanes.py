@@ -75,6 +75,10 @@ class Value:
     def __rshift__(self, other: Value | int) -> Value:
         return self._made("ashr", other)
 
+    def over(self, other: Value | int) -> Value:
+        """Divide; what is not whole is dropped, towards zero."""
+        return self._made("sdiv", other)
+
     def unsigned_shift(self, bits: Value | int) -> Value:
         """Shift right and fill with zeros."""
         return self._made("lshr", bits)

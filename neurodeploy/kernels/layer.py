@@ -8,7 +8,8 @@ For the samples `first` to `last` and every step of each:
 
 `events` adds the rows of weights, `exact` writes the step. Neurons go in groups of 16; arrays are
 padded to 64 columns, whose neurons have no weights and constants of 0, so that they stay at 0.
-Spikes are bits, 64 neurons to a word. Without neurons the kernel writes the row itself.
+Spikes are bits, 64 neurons to a word; neurons that send several at a step send their number, which
+a recurrent feed multiplies its rows by. Without neurons the kernel writes the row itself.
 
 A kernel is specialised on the neuron model and on the form of its feeds, never on sizes: those,
 and all addresses, it reads from a record of 64-bit integers, in the order of `record`.
@@ -37,7 +38,10 @@ FIXED = ("left", "right", "rounding", "bias")  # rows of constants before the co
 
 @dataclass(frozen=True)
 class Feed:
-    """An edge of spikes: bytes of a weight; whether sums are shifted; whether it is recurrent."""
+    """An edge of spikes: bytes of a weight; whether sums are shifted; whether it is recurrent.
+
+    planes 0: of numbers of spikes, and so recurrent; weights are int32.
+    """
 
     planes: int
     shifted: bool
@@ -64,9 +68,14 @@ class Cell:
         return SPECS[self.name].traced(dict(self.options))
 
     @property
-    def spiking(self) -> bool:
-        """Whether it sends spikes."""
-        return SPECS[self.name].spiking
+    def most(self) -> int:
+        """The most spikes that a neuron sends at one step; 0 if it sends its membrane."""
+        return self.step.most
+
+    @property
+    def sent(self) -> Any:
+        """What is stored of neurons that spike: words of bits, or one number for each neuron."""
+        return I64 if self.most == 1 else I32
 
 
 @dataclass(frozen=True)
@@ -92,7 +101,7 @@ def record(form: Form) -> tuple[str, ...]:
     Times run origin, origin + way, ...: 0 and 1, or backwards. `columns` is the padded width,
     `listed` the bytes of a list of who fired, `out_row` those of what one step sends. Addresses:
     current int32 [B, T, columns]; out uint64 [B, T, columns / 64] of bits, or int32
-    [B, T, columns] of graded values and sums.
+    [B, T, columns] of graded values, numbers of spikes, and sums.
 
     Of feed i, "i.name": bits uint64 [B, T, words], of which `senders` from byte `offset` of a step
     on are heard; weights and sums, as `events.planes` makes them; events int64 [B], added to.
@@ -100,8 +109,8 @@ def record(form: Form) -> tuple[str, ...]:
     Of neurons: groups of 16; live uint16 [groups], the lanes that exist; z [states, B, columns],
     updated, constants [groups, rows, 16], whose rows are left, right, rounding, bias and the
     coefficients, and tables [tables, table_rows, columns], in lanes of the cell's width; row, the
-    table row of the first step; before uint64 [B, columns / 64], what was sent last, updated where
-    it is heard; spikes and lost int64 [B], added to. A state or coefficient with modes has as many
+    table row of the first step; before, one step's `out` [B], what was sent last, updated where it
+    is heard; spikes and lost int64 [B], added to. A state or coefficient with modes has as many
     rows as modes.
     """
     feeds = [f"{i}.{name}" for i in range(len(form.feeds)) for name in _FEED]
@@ -137,27 +146,28 @@ def source(form: Form, *, compress: bool) -> str:
                 out = a["out"] + there * a["out_row"]
                 _update(code, form.cell, a, b, i, out, row, lost)
                 if any(feed.own for feed in form.feeds):
-                    _keep(code, a, b, out)
+                    _keep(code, form.cell, a, b, out)
         if form.cell is not None:
             _add_to(code, a["lost"] + b * 8, lost.get())
-            if form.cell.spiking:
-                _add_to(code, a["spikes"] + b * 8, _spikes(code, a, b))
+            if form.cell.most:
+                _add_to(code, a["spikes"] + b * 8, _spikes(code, form.cell, a, b))
     return code.finished()
 
 
-def _keep(code: Code, a: Mapping[str, Value], b: Value, out: Value) -> None:
-    """Keep a step's spikes for the next."""
-    words = a["columns"] >> 6
-    with code.loop(0, words) as w:
-        code.store(code.load(out + w * 8, I64), a["before"] + (b * words + w) * 8)
+def _keep(code: Code, cell: Cell, a: Mapping[str, Value], b: Value, out: Value) -> None:
+    """Keep what a step sends for the next."""
+    kind = cell.sent
+    with code.loop(0, a["out_row"], size(kind)) as at:
+        code.store(code.load(out + at, kind), a["before"] + b * a["out_row"] + at)
 
 
-def _spikes(code: Code, a: Mapping[str, Value], b: Value) -> Value:
+def _spikes(code: Code, cell: Cell, a: Mapping[str, Value], b: Value) -> Value:
     """Count the spikes of all steps of a sample."""
-    words = a["steps"] * (a["columns"] >> 6)
+    kind, sample = cell.sent, a["steps"] * a["out_row"]
     total = code.variable(code.number(I64, 0))
-    with code.loop(0, words) as w:
-        total.set(total.get() + code.load(a["out"] + (b * words + w) * 8, I64).ones())
+    with code.loop(0, sample, size(kind)) as at:
+        word = code.load(a["out"] + b * sample + at, kind)
+        total.set(total.get() + (word.ones() if kind is I64 else word.signed(I64)))
     return total.get()
 
 
@@ -182,9 +192,6 @@ def _row(
         start = (
             a["before"] + b * a["out_row"] if feed.own else f["bits"] + there * (f["words"] << 3)
         )
-        bits = start + f["offset"]
-        fired = events.listed(code, bits, f["senders"], a["scratch"], compress=compress)
-        _add_to(code, f["events"] + b * 8, fired.events)
         rows = Rows(
             weights=f["weights"],
             sums=f["sums"],
@@ -193,7 +200,14 @@ def _row(
             shift=f["shift"] if feed.shifted else None,
             planes=feed.planes,
         )
-        events.add_rows(code, rows, fired, a["scratch"], base, out)
+        if feed.planes == 0:
+            heard = events.add_counts(code, rows, start, base, out)
+        else:
+            bits = start + f["offset"]
+            fired = events.listed(code, bits, f["senders"], a["scratch"], compress=compress)
+            events.add_rows(code, rows, fired, a["scratch"], base, out)
+            heard = fired.events
+        _add_to(code, f["events"] + b * 8, heard)
         base = out
     assert base is not None
     return base
@@ -215,7 +229,7 @@ def _update(
     with code.loop(0, a["groups"]) as g:
         rows = replace(first, group=g, held=held)
         sent = _stepped(rows, code.load(row + g * (4 * GROUP), lanes(I32, GROUP)), lost)
-        if cell.spiking:
+        if cell.most == 1:
             code.store(sent.bits() & code.load(a["live"] + g * 2, I16), out + g * 2)
         else:
             code.store(

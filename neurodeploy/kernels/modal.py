@@ -181,8 +181,8 @@ def real_source(step: Traced, loop: Loop, *, probe: bool) -> str:
     """Return the function `run` of `build.real_kernel` for a step with modes."""
     after = dict(zip(step.states, step.next_states, strict=True))
     modal = [f"abs({after[n]})" for n in step.states if n in step.modal]
-    compared = [i.args[0] for i in step.instrs if i.out == step.out and i.op in ("ge", "gt")]
-    note = [f"margins[t, b, n] = {(compared or [step.out])[0]}"] if probe else []
+    compared = step.decision.args[0] if step.decision else step.out
+    note = [f"margins[t, b, n] = {compared}"] if probe else []
     raised = [f"reach[b, n] = max(reach[b, n], {', '.join(modal)})"] if probe else []
     done, places = [f"spikes[n] = {step.out}", *note], Places(k="", z=", b")
     loops = step_loops(step, real_lines, places, zero="0.0", extra=raised, done=done)

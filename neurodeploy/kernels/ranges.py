@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from neurodeploy.arith import Fixed, Instr
+from neurodeploy.arith import MOST_SPIKES, Fixed, Instr
 from neurodeploy.neurons import Traced
 
 NARROW = 32
@@ -48,6 +48,10 @@ class Range:
     def fits(self, bits: int) -> bool:
         """Say whether signed integers of so many bits hold all of it."""
         return self.inside(Range(-(1 << (bits - 1)), (1 << (bits - 1)) - 1))
+
+
+def _ends(value: Range) -> tuple[int, int]:
+    return value.low, value.high
 
 
 BOTH = Range(0, 1)  # of a condition
@@ -135,6 +139,12 @@ class _Walk:
             found = values[0] + values[1]
         elif i.op == "sub":
             found = values[0] - values[1]
+        elif i.op == "times":
+            found = values[0] * values[1]
+        elif i.op == "count":
+            found = Range(0, min(max(values[0].high, 0) // max(values[1].low, 1), MOST_SPIKES))
+        elif i.op == "largest":
+            found = Range(*(max(a, b) for a, b in zip(*map(_ends, values), strict=True)))
         elif i.op == "select":
             found = values[1] | values[2]
         else:

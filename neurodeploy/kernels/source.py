@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from neurodeploy.arith import Fixed, Instr
+from neurodeploy.arith import MOST_SPIKES, Fixed, Instr
 from neurodeploy.neurons import Traced
 
 _BINARY = {"add": "+", "sub": "-"}
@@ -18,7 +18,7 @@ _COMPARE = {"ge": ">=", "gt": ">"}
 
 
 def real_lines(instrs: Sequence[Instr]) -> list[str]:
-    """Return the float body: one assignment per instruction."""
+    """Return the float body: one assignment per instruction; `ZERO` is that of its type."""
     return [f"{i.out} = {_real(i)}" for i in instrs]
 
 
@@ -26,8 +26,12 @@ def _real(i: Instr) -> str:
     a = i.args
     if i.op in _BINARY:
         return f"{a[0]} {_BINARY[i.op]} {a[1]}"
-    if i.op == "mul":
+    if i.op in ("mul", "times"):
         return f"{a[0]} * {a[1]}"
+    if i.op == "count":
+        return f"max(np.floor({a[0]} / {a[1]}), ZERO)"
+    if i.op == "largest":
+        return f"max({a[0]}, {a[1]})"
     if i.op in ("write", "read"):
         return a[0]
     if i.op in _COMPARE:
@@ -48,6 +52,9 @@ def fixed_lines(instrs: Sequence[Instr], fixed: Fixed) -> list[str]:
                 f"{i.out} = {_register(i.args[0], fixed)}",
                 f"over += {i.out} != {i.args[0]}",
             ]
+        elif i.op == "count":
+            held = f"max({i.args[0]}, 0) // max({i.args[1]}, 1)"
+            lines += [f"{i.out} = min({held}, {MOST_SPIKES})"]
         else:
             lines += [f"{i.out} = {_real(i)}"]
     return lines
@@ -137,18 +144,22 @@ def reverse_lines(instrs: Sequence[Instr], flows: Flows) -> list[str]:
         if i.op in _BINARY:
             flows.add(a[0], g)
             flows.add(a[1], g if i.op == "add" else f"-{g}")
-        elif i.op == "mul":
+        elif i.op in ("mul", "times"):
             flows.add(a[0], f"{g} * {a[1]}")
             flows.add(a[1], f"{g} * {a[0]}")
         elif i.op in ("write", "read"):
             flows.add(a[0], g)
         elif i.op in _COMPARE:
-            gap, slope = f"m_{i.out}", f"d_{i.out}"
-            lines.append(f"{gap} = {a[0]} - {a[1]}")
-            lines.append(f"{slope} = {g} * slope_at(k_unit * {gap}, a)")
-            flows.add(a[0], f"{slope} * k_unit")
-            flows.add(a[1], f"-{slope} * k_unit")
-            flows.add("k_unit", f"{slope} * {gap}")
+            lines += _fired(i, g, a[1], flows)
+            flows.add(a[1], f"-d_{i.out} * k_unit")
+        elif i.op == "count":  # a step at every whole threshold, of which the nearest counts
+            level = f"n_{i.out}"
+            lines.append(f"{level} = max(np.floor({a[0]} / {a[1]} + kind(0.5)), kind(1))")
+            lines += _fired(i, g, f"{level} * {a[1]}", flows)
+            flows.add(a[1], f"-d_{i.out} * {level} * k_unit")
+        elif i.op == "largest":
+            flows.add(a[0], f"({g} if {a[0]} >= {a[1]} else ZERO)")
+            flows.add(a[1], f"(ZERO if {a[0]} >= {a[1]} else {g})")
         elif i.op == "select":
             flows.add(a[0], f"{g} * ({a[1]} - {a[2]})")
             flows.add(a[1], f"({g} if {a[0]} else ZERO)")
@@ -156,3 +167,11 @@ def reverse_lines(instrs: Sequence[Instr], flows: Flows) -> list[str]:
         else:
             raise KeyError(i.op)
     return lines
+
+
+def _fired(i: Instr, g: str, level: str, flows: Flows) -> list[str]:
+    """Let a spike's gradient `g` flow into what is compared with `level`, and into the unit."""
+    gap, slope = f"m_{i.out}", f"d_{i.out}"
+    flows.add(i.args[0], f"{slope} * k_unit")
+    flows.add("k_unit", f"{slope} * {gap}")
+    return [f"{gap} = {i.args[0]} - {level}", f"{slope} = {g} * slope_at(k_unit * {gap}, a)"]

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.arith import Arith, Count, Instr, Sym, Tick, Trace
+from neurodeploy.arith import MOST_SPIKES, Arith, Count, Instr, Sym, Tick, Trace
 
 GE, GT = ">=", ">"
 
@@ -53,8 +53,16 @@ class Traced:
 
     @property
     def decision(self) -> Instr | None:
-        """The comparison that the output is, or None for a neuron that does not spike."""
-        return next((i for i in self.instrs if i.out == self.out and i.op in ("ge", "gt")), None)
+        """The comparison or count that the output is, or None for a neuron that does not spike."""
+        fires = ("ge", "gt", "count")
+        return next((i for i in self.instrs if i.out == self.out and i.op in fires), None)
+
+    @property
+    def most(self) -> int:
+        """The most spikes that an integer neuron sends at one step; 0 if it does not spike."""
+        if self.decision is None:
+            return 0
+        return MOST_SPIKES if self.decision.op == "count" else 1
 
     @property
     def registers(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from neurodeploy.nn.celif import CELIF, CELIFNet, TemporalEncoding
 from neurodeploy.nn.checkpoint import load, save
 from neurodeploy.nn.compartments import TCLIF, TwoCompartment
 from neurodeploy.nn.gsu import GSUBlock, GSUNetwork
+from neurodeploy.nn.integrate import CubaLIF, MultiSpikeLIF
 from neurodeploy.nn.layers import BatchNorm, Embedding, Readout, Scale
 from neurodeploy.nn.lstm import LSTM
 from neurodeploy.nn.maps import Conv, Pool
@@ -35,9 +36,11 @@ __all__ = [
     "BinaryS4DBlock",
     "CELIFNet",
     "Conv",
+    "CubaLIF",
     "Embedding",
     "GSUBlock",
     "GSUNetwork",
+    "MultiSpikeLIF",
     "ParallelLIF",
     "Pool",
     "Readout",

@@ -37,6 +37,7 @@ from neurodeploy.nn.adaptive import ALIF
 from neurodeploy.nn.celif import CELIF, CELIFNet, TemporalEncoding
 from neurodeploy.nn.compartments import TCLIF, TwoCompartment
 from neurodeploy.nn.gsu import GSUBlock, GSUNetwork
+from neurodeploy.nn.integrate import CubaLIF, MultiSpikeLIF
 from neurodeploy.nn.layers import BatchNorm, Embedding, Readout, Scale
 from neurodeploy.nn.lstm import LSTM
 from neurodeploy.nn.maps import Conv, Pool
@@ -53,7 +54,7 @@ FORMAT, VERSION = "neurodeploy.model", 1
 SEQUENTIAL = "torch.nn.Sequential"
 CLASSES: dict[str, type[torch.nn.Module]] = {
     **{c.__name__: c for c in (PRF, LIF, SpatialNeuron, LI, S4D, ALIF, TCLIF)},
-    **{c.__name__: c for c in (TwoCompartment, ParallelLIF, LSTM)},
+    **{c.__name__: c for c in (TwoCompartment, ParallelLIF, CubaLIF, MultiSpikeLIF, LSTM)},
     **{c.__name__: c for c in (BatchNorm, Embedding, Readout, Scale, Conv, Pool)},
     **{c.__name__: c for c in (CELIF, CELIFNet, TemporalEncoding)},
     **{c.__name__: c for c in (SDTCMBlock, SDTCM, SpikingMLP, SDN, SurrogateLIF, Threshold)},

@@ -220,8 +220,8 @@ class LIF(Neuron):
     beta: decay per step; with `train_beta` each channel trains its own, sigmoid(beta_logit).
     v_th [membrane]: the threshold; with `train_v_th` each channel trains its own, exp(log_v_th).
     v_reset [membrane] and gain [membrane / input] stay as they are. reset: "soft" subtracts v_th,
-    "hard" goes to v_reset, "none" leaves the membrane; "soft_after_decay" and "hard_next" come at
-    the next step (see `neurodeploy.neurons.lif`). Raises InputError E105 for values the model does
+    "hard" goes to v_reset, "none" leaves the membrane; `neurodeploy.neurons.resets` has three more.
+    Raises InputError E105 for values the model does
     not have.
     """
 

@@ -51,6 +51,20 @@ class Surrogate:
         run: Any = _Spike.apply
         return run(value, threshold, unit, compare, self.surrogate, self.steepness)
 
+    def count(self, value: Any, threshold: Any) -> Any:
+        """Divide, and drop what is left: a step at every whole threshold."""
+        threshold, unit = (torch.as_tensor(part).to(value) for part in (threshold, self.unit))
+        run: Any = _Count.apply
+        return run(value, threshold, unit, self.surrogate, self.steepness)
+
+    def times(self, number: Any, amount: Any) -> Any:
+        """Multiply."""
+        return number * amount
+
+    def largest(self, a: Any, b: Any) -> Any:
+        """Choose element by element; where both are equal, the first."""
+        return torch.where(a >= b, a, b)
+
     def select(self, condition: Any, yes: Any, no: Any) -> Any:
         """Choose element by element; the condition is a spike, and receives gradient too."""
         yes, no = (torch.as_tensor(part).to(condition) for part in (yes, no))
@@ -95,6 +109,33 @@ class _Spike(torch.autograd.Function):
             -flow.sum_to_size(threshold.shape),
             (slope * gap).sum_to_size(unit.shape),
             None,
+            None,
+            None,
+        )
+
+
+class _Count(torch.autograd.Function):
+    """Whole thresholds in a value; of the steps at all of them, backward takes the nearest."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, value: Tensor, threshold: Tensor, unit: Tensor, surrogate: str, steepness: float
+    ) -> Tensor:
+        ctx.save_for_backward(value, threshold, unit)
+        ctx.surrogate, ctx.steepness = surrogate, steepness
+        return (value / threshold).floor().clamp(min=0)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+        value, threshold, unit = ctx.saved_tensors
+        level = (value / threshold + 0.5).floor().clamp(min=1)
+        gap = value - level * threshold
+        slope = grad * SURROGATES[ctx.surrogate](unit * gap, value.new_tensor(ctx.steepness))
+        return (
+            (slope * unit).sum_to_size(value.shape),
+            -(slope * level * unit).sum_to_size(threshold.shape),
+            (slope * gap).sum_to_size(unit.shape),
             None,
             None,
         )

@@ -122,7 +122,10 @@ def _population(op: Population, drive: Range, steps: int) -> Range:
     amplitude = np.full_like(top, op.amplitude)
     if spec.spiking:
         peak = np.broadcast_to(peaks.max(axis=0), top.shape)
-        return Range(np.minimum(amplitude, 0), np.maximum(amplitude, 0), peak)
+        counted = spec.traced(op.options).most > 1
+        many = np.floor(peak / op.coefs["threshold"]) if counted else peak
+        sent = amplitude * np.clip(many, 1, spec.traced(op.options).most)
+        return Range(np.minimum(sent, 0), np.maximum(sent, 0), peak)
     sizes = spec.coefs(*(np.abs(value) for value in coefs))
     state = spec.state(
         *(_Number(peaks if n in spec.modal else peaks[0]) for n in spec.state._fields)
@@ -158,6 +161,15 @@ class _Size:
     def select(self, condition: Any, yes: Any, no: Any) -> Any:  # noqa: ARG002
         return _Number(np.maximum(yes.size, no.size))
 
+    def count(self, value: Any, threshold: Any) -> Any:
+        return _Number(np.floor(value.size / threshold))
+
+    def times(self, number: Any, amount: Any) -> Any:
+        return _Number(number.size * amount)
+
+    def largest(self, a: Any, b: Any) -> Any:
+        return _Number(np.maximum(a.size, b))
+
     def read(self, table: Any) -> Any:
         return table
 
@@ -179,6 +191,9 @@ class _Silent(Real):
 
     def spike(self, value: Any, threshold: Any, compare: str) -> Any:  # noqa: ARG002
         return np.zeros(np.shape(value), bool)
+
+    def count(self, value: Any, threshold: Any) -> Any:  # noqa: ARG002
+        return np.zeros(np.shape(value))
 
 
 def _reach(op: Population, top: Array, steps: int) -> Array:

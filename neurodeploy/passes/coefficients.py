@@ -2,7 +2,8 @@ r"""Round a population's folded constants to the chip's integers.
 
     dimensionless  rint(k 2^f), kept as words of `bits` (`program/words.py`); refused where |k| > 1
     threshold      ceil (for >=) or floor (for >) of k / lsb: comparing integers with the rounded
-                   threshold is comparing them with the exact one
+                   threshold is comparing them with the exact one; rint, at least 1, where spikes
+                   are counted and each takes as much
     amounts        rint(k / lsb)
     output weights rint(k / scale 2^f)
 
@@ -212,6 +213,8 @@ def _channels(where: Any) -> str:
 def _at_state_scale(value: Array, kind: Kind, options: Mapping[str, Any]) -> Any:
     if kind is Kind.THRESHOLD and options.get("compare") in (GE, GT):
         rounded = np.ceil(value) if options["compare"] == GE else np.floor(value)
+    elif kind is Kind.THRESHOLD:
+        rounded = np.maximum(np.rint(value), 1)
     else:
         rounded = np.rint(value)
     limit = 2.0**62  # what is beyond any register stays beyond it, without overflowing int64

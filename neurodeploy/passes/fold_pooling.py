@@ -67,7 +67,8 @@ def worth(graph: Graph, name: str) -> float | None:
         found = {worth(graph, part) for part in node.inputs}
         return found.pop() if len(found) == 1 else None
     if isinstance(op, Neurons | Population) and not isinstance(op, Surrogate):
-        return op.amplitude if op.model.spiking and op.amplitude > 0 else None
+        alone = op.model.traced(op.options).most == 1  # at a step
+        return op.amplitude if alone and op.amplitude > 0 else None
     return None
 
 

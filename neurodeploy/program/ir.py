@@ -237,6 +237,11 @@ class Population:
         return SPECS[self.spec]
 
     @property
+    def most(self) -> int:
+        """The most spikes that a neuron sends at one step; 0 if it sends its membrane."""
+        return self.model.traced(self.options).most
+
+    @property
     def recurrent(self) -> Dense | None:
         """The edge from the population to itself, if there is one."""
         own = (e for e in self.edges if isinstance(e, Dense) and e.source == self.name)
@@ -422,7 +427,7 @@ class Program:
         node = self[name]
         if isinstance(node, Source):
             return node.spiking
-        return isinstance(node, Population) and node.model.spiking
+        return isinstance(node, Population) and node.most == 1
 
 
 def edges(node: ProgramNode, *, recurrent: bool = True) -> tuple[Edge, ...]:

@@ -206,10 +206,10 @@ def _rows(
 def value_bits(program: Program, name: str) -> int:
     """Return the width of the values that node `name` sends."""
     node = program[name]
-    if program.spikes(name):
+    if isinstance(node, Source) and node.spiking:
         return 1
     if isinstance(node, Population):
-        return node.state_bits
+        return node.most.bit_length() or node.state_bits
     if isinstance(node, Stream):
         return program.numbers.message_bits
     return max(abs(node.low), abs(node.high)).bit_length() + (node.low < 0)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from neurodeploy.arith import Fixed
+from neurodeploy.arith import MOST_SPIKES, Fixed
 from neurodeploy.nn.surrogate import Surrogate
 
 
@@ -53,6 +53,11 @@ class Quantized(Surrogate):
         """Multiply and drop `coef_frac` bits."""
         exact = coef * value / 2.0**self.fixed.coef_frac
         return straight(exact, drop(exact.detach(), self.fixed))
+
+    def count(self, value: Any, threshold: Any) -> Any:
+        """Divide, drop what is left, and send `MOST_SPIKES` at most."""
+        sent = super().count(value, threshold)
+        return straight(sent, sent.detach().clamp(max=MOST_SPIKES))
 
     def write(self, value: Any) -> Any:
         """Store in the register."""

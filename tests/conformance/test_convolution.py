@@ -354,7 +354,8 @@ def chain_of(*ops, width, spiking=False):
 def test_a_maximum_of_what_is_not_spikes_is_refused_by_name():
     rng = np.random.default_rng(5)
     pool = Pool("max", (3, 4), (2,), (2,), (0, 0), True)
-    for first in (conv_for(rng, (3, 4), 3), neurons(rng, "lif", 12, amplitude=-1.0)):
+    negative, many = neurons(rng, "lif", 12, amplitude=-1.0), neurons(rng, "multispike", 12)
+    for first in (conv_for(rng, (3, 4), 3), negative, many):
         graph = chain_of(first, pool, neurons(rng, "lif", 6), width=12)
         with pytest.raises(InputError, match="a maximum of what is not spikes") as caught:
             compile_graph(graph, target("loihi2"))

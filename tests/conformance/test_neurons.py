@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.bounds import follows
 from support.counting import counted
-from support.networks import params
+from support.networks import distinct, params
 from support.recurrences import PUBLISHED
 from support.running import one_population, run_from
 
@@ -25,8 +25,17 @@ from neurodeploy.neurons import SPECS
 from neurodeploy.neurons.spec import over_batch, scaled
 
 CASES = [(spec, options) for spec in SPECS.values() for options in spec.variants()]
-IDS = ["-".join([spec.name, *(f"{k}={v}" for k, v in options.items())]) for spec, options in CASES]
-every_neuron = pytest.mark.parametrize(("spec", "options"), CASES, ids=IDS)
+COMPILED = [(SPECS[name], options) for name, options in distinct()]
+
+
+def label(value):
+    if isinstance(value, dict):
+        return "-".join(f"{k}={v}" for k, v in value.items())
+    return value.name
+
+
+every_neuron = pytest.mark.parametrize(("spec", "options"), CASES, ids=label)
+every_dynamics = pytest.mark.parametrize(("spec", "options"), COMPILED, ids=label)
 
 CHIP = Fixed(12, 24, "toward_zero", "saturate")
 FORMATS = [Fixed(12, 24, rounding, overflow) for rounding in ROUNDINGS for overflow in OVERFLOWS]
@@ -112,7 +121,7 @@ def test_homogeneity_a_scaled_neuron_spikes_the_same(spec, options):
             np.testing.assert_array_equal(b, 8 * a)
 
 
-@every_neuron
+@every_dynamics
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_registers_never_leave_their_format(spec, options, data):
@@ -137,7 +146,7 @@ def test_registers_never_leave_their_format(spec, options, data):
         assert np.all(part >= low)
 
 
-@every_neuron
+@every_dynamics
 def test_fixed_follows_real_within_the_computed_bound(spec, options):
     _, coefs = folded(spec, options)
     for fixed in FORMATS[::2]:
@@ -151,7 +160,7 @@ def test_generated_kernels_equal_fixed_on_random_and_edge_states(fixed):
         assert_kernel_equals_step(SPECS[name], SPECS[name].options(**options), fixed)
 
 
-@every_neuron
+@every_dynamics
 def test_generated_kernel_equals_fixed(spec, options):
     assert_kernel_equals_step(spec, options, CHIP)
 
@@ -199,7 +208,7 @@ class Watched(Fixed):
         return stored
 
 
-@every_neuron
+@every_dynamics
 def test_the_float_kernel_is_the_real_reading_to_the_last_bit(spec, options):
     _, coefs = folded(spec, options)
     x = drive(7)
@@ -236,9 +245,10 @@ def test_the_traced_words_are_the_counted_ones(spec, options):
         ]
         sums = words.count("total") * (modes - 1)
         cost = spec.cost(options, modes)
-        assert words.count("mul") == cost["mul"]
+        assert words.count("mul") + words.count("times") == cost["mul"]
         assert words.count("add") + words.count("sub") + sums == cost["add"]
-        assert words.count("ge") + words.count("gt") == cost["cmp"]
+        assert sum(map(words.count, ("ge", "gt", "largest", "count"))) == cost["cmp"]
+        assert words.count("count") == cost["div"]
         assert words.count("read") == cost["read"]
 
 
@@ -249,7 +259,7 @@ def test_tables_are_read_by_the_word_and_nothing_else_is(spec, options):
         assert bool(tables) == (instr.op == "read")
 
 
-@every_neuron
+@every_dynamics
 @settings(max_examples=10, deadline=None)
 @given(data=st.data())
 def test_an_undriven_neuron_comes_to_rest_where_products_round_towards_zero(spec, options, data):
@@ -307,6 +317,7 @@ def test_prf_costs_what_its_equations_say():
         "select": 0,
         "write": 2,
         "read": 0,
+        "div": 0,
     }
 
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.networks import (
     chain,
+    chip_for,
     inputs_for,
     linear,
     neuron_names,
@@ -135,7 +136,7 @@ def test_any_chain_folds_and_simulates_exactly(
         after = check(step(graph))
         compare_graphs(graph, after, x, step)
         graph = after
-    program = compile_graph(graph, target(name), calibration=x, bits=bits).program
+    program = compile_graph(graph, chip_for(layers, name), calibration=x, bits=bits).program
     assert_simulator_is_reference(program, inputs_for(rng, graph, steps=steps, samples=samples))
 
 
@@ -223,7 +224,8 @@ def test_no_register_leaves_what_calibration_covers(name, options, with_data):
     for node in neuron_names(graph):
         peak = reach[node]
         assert np.all(peak <= ranges[node].peak + 1e-9)
-    program = compile_graph(graph, target("loihi2"), calibration=x if with_data else None).program
+    chip = chip_for([(name, options)], "loihi2")
+    program = compile_graph(graph, chip, calibration=x if with_data else None).program
     assert not any(execute(program, to_integers(program.source, x)[0]).overflows.values())
 
 

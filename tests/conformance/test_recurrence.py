@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.euler import simulate as simulate_nir
-from support.networks import chain, distinct, inputs_for, linear, neuron_names, neurons
+from support.networks import chain, chip_for, distinct, inputs_for, linear, neuron_names, neurons
 from support.ort import doubles
 from support.recurrences import PUBLISHED
 
@@ -192,7 +192,7 @@ def test_any_recurrent_chain_simulates_as_the_reference_says(
     rng = np.random.default_rng(seed)
     graph = rings(rng, rows, width=width, readout=readout, spiking=spiking)
     x = inputs_for(rng, graph, steps=max(steps, 2))
-    program = compile_graph(graph, target(name), calibration=x, bits=bits).program
+    program = compile_graph(graph, chip_for(rows, name), calibration=x, bits=bits).program
     assert_simulates(program, inputs_for(rng, graph, steps=steps, samples=samples))
 
 

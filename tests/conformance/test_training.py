@@ -14,7 +14,19 @@ from neurodeploy.kernels.surrogates import SURROGATES
 from neurodeploy.neurons import SPECS
 from neurodeploy.neurons.celif import TABLED
 from neurodeploy.neurons.spec import over_batch
-from neurodeploy.nn import ALIF, CELIF, LI, LIF, PRF, S4D, TCLIF, SpatialNeuron, TwoCompartment
+from neurodeploy.nn import (
+    ALIF,
+    CELIF,
+    LI,
+    LIF,
+    PRF,
+    S4D,
+    TCLIF,
+    CubaLIF,
+    MultiSpikeLIF,
+    SpatialNeuron,
+    TwoCompartment,
+)
 
 WIDTH = 5
 MODULES = {  # each neuron with all it can train; KeyError if you forget yours
@@ -27,6 +39,12 @@ MODULES = {  # each neuron with all it can train; KeyError if you forget yours
     "spatial": lambda width, **o: SpatialNeuron(width, amplitude=True, **o),
     "li": lambda width, **o: LI(width, train_beta=o["leak"], **o),
     "alif": lambda width, **o: ALIF(width, **alif(o), amplitude=True),
+    "cubalif": lambda width, **o: CubaLIF(
+        width, **lif(o), train_alpha=True, train_beta=True, amplitude=True
+    ),
+    "multispike": lambda width, **o: MultiSpikeLIF(
+        width, **multispike(o), train_beta=True, amplitude=True
+    ),
     "tclif": lambda width, **o: TCLIF(width, gamma=0.4, amplitude=True, **o),
     "two_compartment": lambda width, **o: TwoCompartment(
         width, gamma=0.2, train_alpha=True, amplitude=True, **o
@@ -48,6 +66,12 @@ def encoding(width, options):
 def lif(options):
     reset = {"v_reset": -0.3} if "hard" in options["reset"] else {}
     return {"beta": 0.7, "v_th": 0.9, "gain": 1.3, **reset, **options}
+
+
+def multispike(options):
+    reset = {"v_reset": -0.3} if options["reset"] == "hard" else {}
+    rest = {key: options[key] for key in options if key != "floor"}
+    return {"beta": 0.7, "v_th": 0.7, "v_min": -0.5 if options["floor"] else None, **reset, **rest}
 
 
 def alif(options):

@@ -74,6 +74,7 @@ def population(
         "beta": rng.integers(1500, 4097, width)
         if options.get("leak", True)
         else np.full(width, 4096),
+        "alpha": rng.integers(1500, 3500, width),
         "rho": rng.integers(1500, 4000, width),
         "alpha1": rng.integers(1500, 4000, width),
         "alpha2": rng.integers(1500, 4000, width),
@@ -85,6 +86,7 @@ def population(
         "d": rng.integers(-2700, 2700, width),
         "threshold": np.ceil(rng.uniform(20, high, width) * scale).astype(int),
         "reset": np.rint(rng.uniform(-50, 50, width) * scale).astype(int),
+        "floor": np.rint(rng.uniform(-500, 0, width) * scale).astype(int),
     }
     if SPECS[spec].tables:
         sizes |= {

@@ -50,6 +50,16 @@ class Bound:
         self.decided = value.error + threshold.error
         return value
 
+    def count(self, value, threshold):
+        self.decided = value.error + np.floor(value.size / threshold.size + 1) * threshold.error
+        return Pair(np.floor(value.size / threshold.size), np.zeros_like(value.error))
+
+    def times(self, number, amount):
+        return Pair(number.size * amount.size, number.size * amount.error)
+
+    def largest(self, a, b):
+        return Pair(np.maximum(a.size, b.size), np.maximum(a.error, b.error))
+
     def read(self, table):
         return table
 
@@ -68,6 +78,9 @@ class Always(Real):
 
     def spike(self, value, threshold, compare):
         return np.full(np.shape(value), self.fires)
+
+    def count(self, value, threshold):
+        return np.full(np.shape(value), float(self.fires))
 
 
 def linear_part(spec, options, coefs, *, fires):
@@ -91,6 +104,11 @@ class Probe(Real):
     def spike(self, value, threshold, compare):
         object.__setattr__(self, "margin", np.abs(value - threshold))
         return super().spike(value, threshold, compare)
+
+    def count(self, value, threshold):
+        nearest = np.maximum(np.rint(value / threshold), 1) * threshold
+        object.__setattr__(self, "margin", np.abs(value - nearest))
+        return super().count(value, threshold)
 
 
 def follows(spec, options, coefs, fixed: Fixed, lsb, drive):

@@ -12,6 +12,8 @@ _NAMES = {
     "subtract": "add",
     "greater_equal": "cmp",
     "greater": "cmp",
+    "maximum": "cmp",
+    "divide": "div",
 }
 
 
@@ -27,7 +29,8 @@ class Counting(np.ndarray):
         plain = [np.asarray(value) for value in inputs]
         result = np.asarray(getattr(ufunc, method)(*plain, **kwargs)).view(Counting)
         result.tally = self.tally
-        self.tally[_NAMES[ufunc.__name__]] += result.size
+        if ufunc.__name__ != "floor":  # part of an integer division
+            self.tally[_NAMES[ufunc.__name__]] += result.size
         return result
 
     def __array_function__(self, function, types, args, kwargs):
@@ -40,7 +43,7 @@ class Counting(np.ndarray):
 
 def counted(spec, options, coefs):
     """Return the operations of one update of one neuron, measured on a run of several."""
-    tally = dict.fromkeys(("mul", "add", "cmp", "select"), 0)
+    tally = dict.fromkeys(("mul", "add", "cmp", "select", "div"), 0)
 
     def watch(value):
         array = np.array(value, float).view(Counting)

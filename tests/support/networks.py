@@ -22,6 +22,7 @@ from neurodeploy.graph.ir import (
 from neurodeploy.graph.rules import check
 from neurodeploy.neurons import SPECS
 from neurodeploy.neurons.celif import TABLED
+from neurodeploy.targets import target
 
 TABLE_STEPS = 64  # rows of the tables here: the longest sequence
 
@@ -35,8 +36,20 @@ def distinct():
         (spec.name, options)
         for spec in SPECS.values()
         for options in spec.variants()
-        if len(spec.variants()) < 8 or options["compare"] == spec.options()["compare"]
+        if len(spec.variants()) < 8 or options.get("compare") == spec.options().get("compare")
     ]
+
+
+def chip_for(layers, chip):
+    """Return a target for layers (model, options): `chip`, if its cores have all their words."""
+    words = {
+        word
+        for name, options in layers
+        for word in SPECS[name]
+        .traced({k: options.get(k, v) for k, v in SPECS[name].options().items()})
+        .words
+    }
+    return target(chip if words <= set(target(chip).words) else "asic45")
 
 
 def linear(rng, out, inside):
@@ -91,6 +104,20 @@ def params(rng, name, width, options=None):
             "beta2": own.uniform(0.2, 0.8, width),
             "gamma": own.uniform(0, 0.7, width),
             "v_th": own.uniform(0.5, 1.2, width),
+        },
+        "cubalif": {
+            "alpha": own.uniform(0.2, 0.7, width),
+            "beta": own.uniform(0.3, 0.9, width),
+            "v_th": own.uniform(0.8, 2.5, width),
+            "gain": own.uniform(0.5, 2, width),
+            "v_reset": vector(-0.1 if "hard" in options.get("reset", "") else 0.0, width),
+        },
+        "multispike": {
+            "beta": own.uniform(0.3, 0.95, width),
+            "v_th": own.uniform(0.5, 1.1, width),
+            "gain": own.uniform(0.5, 2, width),
+            "v_reset": vector(-0.1 if options.get("reset") == "hard" else 0.0, width),
+            "v_min": -own.uniform(0.2, 0.9, width) if options.get("floor") else vector(0.0, width),
         },
         "spatial": {"v_th": rng.uniform(0.2, 0.8, width)},
         "li": {

@@ -7,6 +7,8 @@ for neurons with modes).
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 
 
@@ -26,9 +28,13 @@ def fires(options, membrane, threshold):
 def lif(p, options, x):
     """arXiv 2410.03530, Eq. 2-3: the soft reset is subtracted before the next decay.
 
-    soft_after_decay: arXiv 2307.07231, Eq. 1; hard_next: snnTorch's mechanism "zero".
+    soft_after_decay: arXiv 2307.07231, Eq. 1; hard_next: snnTorch's mechanism "zero"; soft_doubled:
+    snnTorch's "subtract" without delay, as `Leaky.forward` has it (1.0.0).
     """
     reset = options["reset"]
+    if reset == "soft_doubled":
+        yield from leaky_subtract(p, options, x, lambda row: p.gain * row)
+        return
     u, s = np.zeros(x.shape[1:]), np.zeros(x.shape[1:], bool)
     for row in x:
         if reset == "soft":
@@ -44,6 +50,48 @@ def lif(p, options, x):
         s = fires(options, u, p.v_th)
         after = {"soft": u - p.v_th * s, "hard": np.where(s, p.v_reset, u)}
         yield s, after.get(reset, u)
+
+
+def leaky_subtract(p, options, x, drive):
+    """snnTorch's reset by subtraction, reset_delay=False: do_reset = spk - reset."""
+    mem = np.zeros(x.shape[1:])
+    for row in x:
+        reset = fires(options, mem, p.v_th).astype(float)
+        mem = p.beta * mem + drive(row) - reset * p.v_th
+        spk = fires(options, mem, p.v_th).astype(float)
+        mem = mem - (spk - reset) * p.v_th
+        yield spk > 0, mem
+
+
+def cubalif(p, options, x):
+    """snnTorch's Synaptic: `syn` first, then `mem` as in LIF, which is driven by it at gain 1."""
+    held = []
+
+    class Currents:
+        shape = x.shape
+
+        def __iter__(self):
+            syn = np.zeros(x.shape[1:])
+            for row in x:
+                syn = p.alpha * syn + p.gain * row
+                held.append(syn)
+                yield syn
+
+    ones = SimpleNamespace(beta=p.beta, v_th=p.v_th, gain=1.0, v_reset=p.v_reset)
+    for spikes, mem in lif(ones, options, Currents()):
+        yield spikes, (mem, held[-1])
+
+
+def multispike(p, options, x):
+    """sinabs 3.1.3, `lif_forward_single` with MultiSpike or SingleSpike, and a hard reset."""
+    v = np.zeros(x.shape[1:])
+    for row in x:
+        v = p.beta * v + p.gain * row
+        many = options["spikes"] == "many"
+        n = (v > 0) * np.trunc(v / p.v_th) if many else (v - p.v_th >= 0).astype(float)
+        v = v - n * p.v_th if options["reset"] == "soft" else np.where(n > 0, p.v_reset, v)
+        v = np.maximum(v - p.v_min, 0) + p.v_min if options["floor"] else v
+        yield n, v
 
 
 def alif(p, options, x):
@@ -147,4 +195,5 @@ def s4d(p, options, x):
 PUBLISHED = {
     **{"prf": prf, "lif": lif, "spatial": spatial, "li": li, "celif": celif, "s4d": s4d},
     **{"alif": alif, "tclif": tclif, "two_compartment": two_compartment},
+    **{"cubalif": cubalif, "multispike": multispike},
 }

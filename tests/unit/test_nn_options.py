@@ -67,6 +67,10 @@ OPTIONS = {  # class: arguments to start from, and other values of every option
             "train_b": [True], "reverse": [True], "method": ["fft"]}),
     "ALIF": ({}, {**NEURON, "beta": [0.5], "rho": [0.5], "v_th": [0.5], "adaptation": [0.2],
              "jump": [1.0], "gain": [2.0, None], "train_beta": [True], "train_rho": [True]}),
+    "CubaLIF": ({}, {**NEURON, "alpha": [0.3], "beta": [0.5], "v_th": [0.5], "gain": [2.0],
+                "train_alpha": [True], "train_beta": [True]}),
+    "MultiSpikeLIF": ({}, {**NEURON, "beta": [0.5], "v_th": [0.5], "gain": [2.0], "v_min": [-0.1],
+                      "spikes": ["one"], "train_beta": [True]}),
     "TCLIF": ({}, {**NEURON, "beta": [(-0.9, 0.2)], "gamma": [0.1], "v_th": [0.5]}),
     "TwoCompartment": ({}, {**NEURON, "alpha": [(0.5, 0.9)], "beta": [(-0.9, 0.2)],
                        "gamma": [0.4], "v_th": [0.5], "train_alpha": [True],
@@ -108,7 +112,7 @@ OPTIONS = {  # class: arguments to start from, and other values of every option
 }  # fmt: skip
 ELSEWHERE = {"SDN": {"tau"}, "SpatialNeuron": {"reverse"}}  # a name; nothing without a memory
 ELSEWHERE |= {name: {"gamma", "context"} for name in ("CELIF", "CELIFNet")}  # tested below
-RESETS = ("LIF", "ALIF", "ParallelLIF", "SpikingMLP")
+RESETS = ("LIF", "ALIF", "ParallelLIF", "SpikingMLP", "CubaLIF", "MultiSpikeLIF")
 ELSEWHERE |= {name: {"v_reset", "reset"} for name in RESETS}
 
 
@@ -238,7 +242,8 @@ def test_every_choice_of_a_spec_is_a_neuron_of_its_own(name, key, one, other):
     assert differ(results(first, x), results(second, x))
 
 
-HARD = [("LIF", "hard"), ("LIF", "hard_next"), ("ALIF", "hard")]
+HARD = [("LIF", "hard"), ("LIF", "hard_next"), ("ALIF", "hard"), ("CubaLIF", "hard_next")]
+HARD += [("MultiSpikeLIF", "hard")]
 
 
 @pytest.mark.parametrize(("name", "reset"), HARD, ids=str)
@@ -248,7 +253,9 @@ def test_where_a_hard_reset_goes_changes_the_spikes(name, reset):
 
 
 COMPARING = [
-    name for name, kind in CLASSES.items() if issubclass(kind, Neuron) and kind.spec.spiking
+    name
+    for name, kind in CLASSES.items()
+    if issubclass(kind, Neuron) and "compare" in kind.spec.choices
 ]
 
 

@@ -258,7 +258,7 @@ def _peaks(program: Program) -> Mapping[str, Any]:
         elif isinstance(node, Vector):
             found[node.name] = ones * max(-node.low, node.high)
         else:
-            found[node.name] = ones * (1 if node.model.spiking else program.fixed(node).state_max)
+            found[node.name] = ones * (node.most or program.fixed(node).state_max)
     return found
 
 

@@ -16,6 +16,11 @@ def clamped(put: Callable[..., str], value: str, low: str, high: str, out: str =
     return put("Where", put("Greater", below, high), high, below, out=out)
 
 
+def larger(put: Callable[..., str], a: str, b: str) -> str:
+    """Append max(a, b) of int64 numbers."""
+    return put("Where", put("Less", a, b), b, a)
+
+
 def smaller(put: Callable[..., str], a: str, b: str) -> str:
     """Append min(a, b) of int64 numbers."""
     return put("Where", put("Less", a, b), a, b)

@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from neurodeploy.arith import Fixed
-from neurodeploy.backends.onnx.exact import clamped
+from neurodeploy.arith import MOST_SPIKES, Fixed
+from neurodeploy.backends.onnx.exact import clamped, larger, smaller
 from neurodeploy.graph.forms.onnx import Kind, neuron_name
 from neurodeploy.graph.forms.sheet import (
     Echo,
@@ -38,12 +38,13 @@ _UINT8, _INT64 = 2, 7  # onnx.TensorProto
 def function(population: Population, fixed: Fixed) -> Function:
     """Return the function of a population's neurons: (output, final state ...).
 
-    The output is uint8 where the neurons spike, else int64. States are zero before the first step.
+    The output is uint8 where the neurons spike once a step at most, else int64. States are zero
+    before the first step.
     """
     spec, options = population.model, population.options
     step, sheet = spec.traced(options), Sheet()
     coefs = {f"k_{name}": name for name in spec.coefs._fields}
-    mul, write = _words(sheet, fixed)
+    words = _words(sheet, fixed)
     heard = population.recurrent is not None
     drive = _scale(sheet, fixed)
     sequence = "current" if heard else drive(sheet, "current", "drive")
@@ -51,15 +52,15 @@ def function(population: Population, fixed: Fixed) -> Function:
         coefs = per_mode(sheet, spec, coefs)
         shape = sheet.put("Shape", sequence, start=1)
         start = resting(sheet, step, coefs, sequence, shape, heard=heard)
-        finish, sends = (_send, "uint8") if spec.spiking else (_keep, "number")
+        finish, sends = (_send, "uint8") if step.most == 1 else (_keep, "number")
         echo = _echo(drive) if heard else None
-        body = step_body(step, coefs, mul, write, finish, sends=sends, echo=echo)
+        body = step_body(step, coefs, words, finish, sends=sends, echo=echo)
         rows = table_rows(sheet, step, coefs, sequence)
         *states, out = scan(sheet, body, start, sequence, rows, reverse=population.reverse)
         states = states[: len(step.states)]
     else:
-        values = step_calls(sheet, step, {**coefs, "x": sequence}, mul, write)
-        out, states = (_send if spec.spiking else _keep)(sheet, values[step.out]), []
+        values = step_calls(sheet, step, {**coefs, "x": sequence}, words)
+        out, states = (_send if step.most == 1 else _keep)(sheet, values[step.out]), []
     return Function(
         name=name_of(population, fixed),
         inputs=("current", "shift", "bias", *spec.coefs._fields, *(["recurrent"] if heard else [])),
@@ -133,8 +134,8 @@ def _drop(sheet: Sheet, fixed: Fixed, value: str, divisor: str, mask: str, half:
     return sheet.put("Div", sheet.put("Sub", value, low_bits), divisor)
 
 
-def _words(outer: Sheet, fixed: Fixed) -> tuple[Word, Word]:
-    """Return how a multiply and a register write are written; their constants go to `outer`."""
+def _words(outer: Sheet, fixed: Fixed) -> dict[str, Word]:
+    """Return how words are written that integers do otherwise; constants go to `outer`."""
     one = 1 << fixed.coef_frac
     divisor, mask, half = (_number(outer, value) for value in (one, one - 1, one >> 1))
     limits = _limits(outer, fixed)
@@ -148,7 +149,15 @@ def _words(outer: Sheet, fixed: Fixed) -> tuple[Word, Word]:
         raised = sheet.put("Add", args[0], limits["half"])
         return sheet.put("Sub", sheet.put("BitwiseAnd", raised, limits["mask"]), limits["half"])
 
-    return mul, write
+    def count(sheet: Sheet, args: Sequence[str]) -> str:
+        value = larger(sheet.put, args[0], _number(sheet, 0))
+        held = sheet.put("Div", value, larger(sheet.put, args[1], _number(sheet, 1)))
+        return smaller(sheet.put, held, _number(sheet, MOST_SPIKES))
+
+    def largest(sheet: Sheet, args: Sequence[str]) -> str:
+        return larger(sheet.put, *args)
+
+    return {"mul": mul, "write": write, "count": count, "largest": largest}
 
 
 def _limits(sheet: Sheet, fixed: Fixed) -> Mapping[str, Any]:

@@ -3,8 +3,9 @@
     input            float64 [T, B, C]       real inputs; they become integers as in the program
     output           float64 [B, N]          what the readout is worth ([T, B, N] for kind "steps")
     output_integers  int64                   the readout's integers
-    <name>/spikes    uint8 [T, B, width]     what each population sends; <name>/membrane, int64,
-                                             where its neurons do not spike
+    <name>/spikes    uint8 [T, B, width]     what each population sends (int64 where several a
+                                             step); <name>/membrane, int64, where its neurons
+                                             do not spike
     <name>/values    int64                   what each vector operation sends; an LSTM also has
                                              <name>/final_cell
     <name>/final_<state>  int64 [B, width]   its states after the last step, [modes, B, width]
@@ -242,13 +243,12 @@ class _Writer:
         fixed = self.program.fixed(node)
         run = name_of(node, fixed)
         self.functions[run] = function(node, fixed)
-        spiking = node.model.spiking
-        out = f"{node.name}/{'spikes' if spiking else 'membrane'}"
+        out = f"{node.name}/{'spikes' if node.model.spiking else 'membrane'}"
         states = [f"{node.name}/final_{name}" for name in node.model.state._fields]
         call = Call(run, (current, *inputs), (out, *states))
         self.nodes.append(Node(node.name, call, PROGRAM_DOMAIN))
         self.sent[node.name] = out
-        kind = "uint8" if spiking else "int64"
+        kind = "uint8" if node.most == 1 else "int64"
         self.outputs.append(Value(out, kind, ("T", "B", node.width)))
         for name, state in zip(states, node.model.state._fields, strict=True):
             modes = (node.modes,) if state in node.model.modal else ()

@@ -39,7 +39,10 @@ _CURRENT = Range(-(1 << 31), (1 << 31) - 1)
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """One feed: the rows of an edge's senders from `first` on. `edge` is its number in the node."""
+    """One feed: the rows of an edge's senders from `first` on. `edge` is its number in the node.
+
+    weights [bytes, senders, columns] of bytes, or, of numbers of spikes, int32 [senders, columns].
+    """
 
     edge: int
     source: str
@@ -49,6 +52,11 @@ class Rows:
     first: int
     exponent: int
     own: bool
+
+    @property
+    def planes(self) -> int:
+        """The bytes of a weight; 0 if they are not apart."""
+        return len(self.weights) if self.weights.ndim == 3 else 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,13 +125,15 @@ def _layer(program: Program, node: ProgramNode, operand: int, bounds: Bounds) ->
             again.append(number)
         elif isinstance(edge, Dense) and program.spikes(edge.source):
             feeds += _rows(edge, number, own=edge.source == node.name)
+        elif isinstance(edge, Dense) and edge.source == node.name:
+            feeds.append(_counted(edge, number))
         else:
             others.append(ready(edge, number, _top(program, bounds, edge.source)))
     if not isinstance(node, Population):
         form = Form(_shapes(feeds), current=bool(others)) if feeds else None
         empty = zeros((0,), np.int32)
         return Layer(node, tuple(feeds), tuple(others), tuple(again), form, empty, empty, empty)
-    alone = len(feeds) == 1 and not others and len(feeds[0].weights) == 1
+    alone = len(feeds) == 1 and not others and feeds[0].planes == 1
     raised = feeds[0].exponent if alone else 0  # shifts of one sum are one shift
     if alone:
         feeds = [replace(feeds[0], exponent=0)]
@@ -150,13 +160,13 @@ def _top(program: Program, bounds: Bounds, name: str) -> int:
     if isinstance(node, Source | Vector):
         return max(-node.low, node.high)
     if isinstance(node, Population):
-        return 1 << (node.state_bits - 1)
+        return node.most or 1 << (node.state_bits - 1)
     low, high = bounds[name]
     return int(max(-low.min(), high.max()))
 
 
 def _shapes(feeds: Sequence[Rows]) -> tuple[Feed, ...]:
-    return tuple(Feed(len(rows.weights), rows.exponent != 0, rows.own) for rows in feeds)
+    return tuple(Feed(rows.planes, rows.exponent != 0, rows.own) for rows in feeds)
 
 
 def _rows(edge: Dense, number: int, *, own: bool) -> list[Rows]:
@@ -178,6 +188,21 @@ def _rows(edge: Dense, number: int, *, own: bool) -> list[Rows]:
             )
         )
     return made
+
+
+def _counted(edge: Dense, number: int) -> Rows:
+    """Return the feed of a recurrent edge whose neurons send several spikes at a step."""
+    weights = edge.weight.T.astype(np.int64) << min(edge.exponent, 31)
+    return Rows(
+        edge=number,
+        source=edge.source,
+        weights=_wide([*weights], len(edge.weight), np.int32),
+        sums=zeros((0,), np.int32),
+        senders=edge.weight.shape[1],
+        first=0,
+        exponent=0,
+        own=True,
+    )
 
 
 def _cell(

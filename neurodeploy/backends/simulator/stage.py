@@ -58,7 +58,8 @@ class Call:
         self._heard, self._extent = heard, extent
         samples, columns = extent.samples, padded(layer.node.width)
         self.z = zeros((_state_rows(layer), samples, columns), layer.constants.dtype)
-        self._before = zeros((samples, columns // 64), np.uint64)
+        sent = out.graded if out.bits is None else out.bits
+        self._before = zeros((samples, sent.shape[-1]), sent.dtype)
         self._current = out.graded
         if layer.form and layer.form.cell:
             size = (samples, extent.steps, columns) if layer.form.current else (0,)

@@ -385,4 +385,4 @@ _MODELS: dict[str, Callable[[Builder, Coefs, Options, str], str]] = {
 
 def has_form(spec: str, options: Options) -> bool:
     """Whether NIR's primitives can express a neuron model with these options."""
-    return spec in _MODELS and options.get("reset") != "hard_next"
+    return spec in _MODELS and options.get("reset") not in ("hard_next", "soft_doubled")

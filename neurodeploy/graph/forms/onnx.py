@@ -27,13 +27,12 @@ from neurodeploy.errors import InputError
 from neurodeploy.graph.forms import onnx_maps, onnx_vectors
 from neurodeploy.graph.forms.onnx_maps import WHOLE
 from neurodeploy.graph.forms.sheet import (
+    REAL,
     Echo,
     Function,
     Sheet,
     fold_calls,
     per_mode,
-    real_mul,
-    real_write,
     resting,
     scan,
     step_body,
@@ -64,7 +63,7 @@ from neurodeploy.graph.ir import (
     Ternary,
 )
 from neurodeploy.graph.maps import POOLINGS, Conv, Pool
-from neurodeploy.neurons import SPECS, NeuronSpec
+from neurodeploy.neurons import SPECS, NeuronSpec, Traced
 
 DOMAIN, DOMAIN_VERSION = "neurodeploy", 1
 BITS = "neurodeploy.bits"  #: metadata: the bits that a graph records by node, in JSON
@@ -346,34 +345,34 @@ def _neuron_function(
 ) -> Sheet:
     """Append what turns `drive` [T, B, N] into the output `y`: the step, over time if it has state.
 
-    Spikes are worth the amplitude; what does not spike is multiplied by it (inside the Scan, for
-    the reason given at `Sheet.offset`).
+    A spike is worth the amplitude; numbers of spikes and membranes are multiplied by it (inside the
+    Scan, for the reason given at `Sheet.offset`).
     """
     step = spec.traced(options)
 
     def finish(inner: Sheet, out: str) -> str:
-        return out if spec.spiking else inner.put("Mul", out, "amplitude")
+        return out if step.most == 1 else inner.put("Mul", out, "amplitude")
 
     if step.states or kind.recurrent:
         coefs = per_mode(sheet, spec, coefs)
         shape = sheet.put("Shape", drive, start=1)
         start = resting(sheet, step, coefs, drive, shape, heard=kind.recurrent)
-        sends = "bool" if spec.spiking else "number"
-        echo = _echo(sheet, spec) if kind.recurrent else None
-        body = step_body(step, coefs, real_mul, real_write, finish, sends=sends, echo=echo)
+        sends = "bool" if step.most == 1 else "number"
+        echo = _echo(sheet, step) if kind.recurrent else None
+        body = step_body(step, coefs, REAL, finish, sends=sends, echo=echo)
         rows = table_rows(sheet, step, coefs, drive)
         out = scan(sheet, body, start, drive, rows, reverse=kind.reverse)[-1]
     else:
-        values = step_calls(sheet, step, {**coefs, "x": drive}, real_mul, real_write)
+        values = step_calls(sheet, step, {**coefs, "x": drive}, REAL)
         out = finish(sheet, values[step.out])
-    if spec.spiking:
+    if step.most == 1:
         sheet.put("Where", out, "amplitude", sheet.number(0.0, drive), out="y")
     else:
         sheet.put("Identity", out, out="y")
     return sheet
 
 
-def _echo(outer: Sheet, spec: NeuronSpec) -> Echo:
+def _echo(outer: Sheet, step: Traced) -> Echo:
     """Return how a step hears the output before, times the recurrent weights."""
     weight = outer.put("Transpose", "recurrent", perm=(1, 0))
     none = outer.number(0.0, "zero")
@@ -382,6 +381,6 @@ def _echo(outer: Sheet, spec: NeuronSpec) -> Echo:
         return sheet.put("Sum", x, sheet.put("MatMul", sent, weight))
 
     def keep(sheet: Sheet, out: str) -> str:
-        return sheet.put("Where", out, "amplitude", none) if spec.spiking else out
+        return sheet.put("Where", out, "amplitude", none) if step.most == 1 else out
 
     return Echo(hear, keep)

@@ -175,7 +175,15 @@ def fold_calls(
 
 Word = Callable[[Sheet, Sequence[str]], str]
 
-_WORDS = {"add": "Add", "sub": "Sub", "ge": "GreaterOrEqual", "gt": "Greater", "select": "Where"}
+_WORDS = {
+    "add": "Add",
+    "sub": "Sub",
+    "ge": "GreaterOrEqual",
+    "gt": "Greater",
+    "select": "Where",
+    "times": "Mul",
+    "largest": "Max",
+}
 
 
 def real_mul(sheet: Sheet, args: Sequence[str]) -> str:
@@ -186,6 +194,12 @@ def real_mul(sheet: Sheet, args: Sequence[str]) -> str:
 def real_write(sheet: Sheet, args: Sequence[str]) -> str:  # noqa: ARG001
     """Keep the value: real registers have no edge."""
     return args[0]
+
+
+def real_count(sheet: Sheet, args: Sequence[str]) -> str:
+    """Count whole thresholds."""
+    whole = sheet.put("Floor", sheet.put("Div", *args))
+    return sheet.put("Max", whole, sheet.number(0.0, args[0]))
 
 
 def total(sheet: Sheet, args: Sequence[str]) -> str:
@@ -219,15 +233,24 @@ def resting(
     return *(zeros if name in step.modal else zero for name in step.states), *last
 
 
+def real_read(sheet: Sheet, args: Sequence[str]) -> str:  # noqa: ARG001
+    """Take the row that the Scan hands over."""
+    return args[0]
+
+
+REAL: dict[str, Word] = {"mul": real_mul, "write": real_write, "count": real_count}
+
+
 def step_calls(
-    sheet: Sheet, step: Traced, names: Mapping[str, str], mul: Word, write: Word
+    sheet: Sheet, step: Traced, names: Mapping[str, str], words: Mapping[str, Word]
 ) -> dict[str, str]:
     """Append the calls of a traced step; return the value that stands for each of its names.
 
-    names: the values of `x`, `k_<coefficient>` and `z_<state>`.
+    names: the values of `x`, `k_<coefficient>` and `z_<state>`; words: how mul, write and count are
+    written.
     """
     values = dict(names)
-    words: dict[str, Word] = {"mul": mul, "write": write, "read": real_read, "total": total}
+    words = {"read": real_read, "total": total, **words}
 
     def value(arg: str) -> str:
         return values[arg] if arg in values else sheet.number(float(arg), values["x"])
@@ -241,11 +264,6 @@ def step_calls(
     for instr in step.instrs:
         values[instr.out] = run(instr)
     return values
-
-
-def real_read(sheet: Sheet, args: Sequence[str]) -> str:  # noqa: ARG001
-    """Take the row that the Scan hands over."""
-    return args[0]
 
 
 @dataclass(frozen=True)
@@ -262,8 +280,7 @@ class Echo:
 def step_body(
     step: Traced,
     coefs: Mapping[str, str],
-    mul: Word,
-    write: Word,
+    words: Mapping[str, Word],
     finish: Callable[[Sheet, str], str] = lambda sheet, out: out,
     *,
     sends: str = "number",
@@ -279,7 +296,7 @@ def step_body(
     tables = {f"k_{name}": f"{name}_t" for name in step.tables}
     x = "x_t" if echo is None else echo.hear(sheet, "x_t", "sent")
     names = {**coefs, **states, **tables, "x": x}
-    values = step_calls(sheet, step, names, mul, write)
+    values = step_calls(sheet, step, names, words)
     rows = zip(step.states, step.next_states, strict=True)
     outputs = [sheet.put("Identity", values[value], out=f"next_{name}") for name, value in rows]
     sent = finish(sheet, values[step.out])
