@@ -43,6 +43,8 @@ class FoldPooling(GraphPass):
 
         A maximum of maxima is one of spikes.
         """
+        if not any(isinstance(node.op, Pool) for node in graph):
+            return graph
         made = replace(graph, nodes=())
         problems: list[NeurodeployError] = []
         for node in graph:

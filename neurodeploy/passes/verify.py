@@ -46,9 +46,11 @@ def compare_graphs(before: Graph, after: Graph, x: Array, step: GraphPass) -> Ve
         scale = np.maximum(np.abs(a).max(axis=(0, 1)), np.abs(threshold))
         error = np.abs(a - b) / np.where(scale > 0, scale, 1.0)
         worst = max(worst, float(error.max(initial=0.0)))
-        flipped = (values0[name] != 0) != (values1[name] != 0)
-        near = np.abs(a - threshold) <= tolerance * np.where(scale > 0, scale, 1.0)
-        spikes += int(np.count_nonzero(values0[name]))
+        sent0, sent1 = sent(before, name, values0[name]), sent(after, name, values1[name])
+        flipped = sent0 != sent1
+        edge = threshold * (np.minimum(sent0, sent1) + 1)  # of the first spike that only one sends
+        near = np.abs(a - edge) <= tolerance * np.where(scale > 0, scale, 1.0)
+        spikes += int(sent0.sum())
         ties += int(np.count_nonzero(flipped & near))
         flips += int(np.count_nonzero(flipped & ~near))
         if np.any(flipped & ~near) or worst > tolerance:
@@ -61,6 +63,14 @@ def compare_graphs(before: Graph, after: Graph, x: Array, step: GraphPass) -> Ve
             )
     size = float(np.abs(y0).max(initial=0.0)) or 1.0
     return Verdict(worst, float(np.abs(y0 - y1).max(initial=0.0)) / size, spikes, flips, ties)
+
+
+def sent(graph: Graph, name: str, values: Array) -> Array:
+    """Return how many spikes the values of a neuron node stand for: none if it sends membranes."""
+    op = graph[name].op
+    assert isinstance(op, Neurons | Population)
+    spiking = op.model.spiking and op.amplitude
+    return np.rint(values / op.amplitude) if spiking else np.zeros_like(values)
 
 
 def unit(graph: Graph, name: str) -> Array:

@@ -87,6 +87,10 @@ class _Watched(Fixed):
         self.compared[:] = [value]
         return super().spike(value, threshold, compare)
 
+    def count(self, value: Any, threshold: Any) -> Any:
+        self.compared[:] = [value]
+        return super().count(value, threshold)
+
 
 def check_length(program: Program, steps: int) -> None:
     """Raise InputError E106 if a sequence of `steps` is longer than a table of the program."""

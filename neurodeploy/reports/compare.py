@@ -15,7 +15,7 @@ import numpy as np
 from neurodeploy.errors import InputError
 from neurodeploy.graph.interpret import run as interpret_run
 from neurodeploy.graph.ir import Graph
-from neurodeploy.passes.verify import threshold_of, unit
+from neurodeploy.passes.verify import sent, threshold_of, unit
 from neurodeploy.program import ir
 from neurodeploy.program.reference import execute, to_integers
 from neurodeploy.program.run import Run
@@ -30,26 +30,27 @@ class LayerAgreement:
     name: str
     spikes_float: int
     spikes_integer: int
-    flips: int
+    spikes_both: int  #: at the same neuron and step
+    flips: int  #: neuron updates that send another number of spikes
     updates: int
 
     @property
     def agreement(self) -> float:
-        """The share of neuron updates in which both spike or both do not."""
+        """The share of neuron updates in which both send as many spikes."""
         return 1 - self.flips / self.updates if self.updates else 1.0
 
     @property
     def kept(self) -> float:
         """The share of the float model's spikes that the integers have at the same step."""
-        both = (self.spikes_float + self.spikes_integer - self.flips) / 2
-        return both / self.spikes_float if self.spikes_float else 1.0
+        return self.spikes_both / self.spikes_float if self.spikes_float else 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Divergence:
     """The first neuron update that differs: by sample, then step, then layer, then neuron.
 
-    Membranes and threshold are in the model's own units.
+    Membranes and threshold, that of the first spike which only one of the two sends, are in the
+    model's own units.
     """
 
     sample: int
@@ -86,7 +87,7 @@ class Comparison:
     def kept(self) -> float:
         """The share of the float model's spikes that the integers have, over all layers."""
         spikes = sum(layer.spikes_float for layer in self.layers)
-        both = sum(layer.kept * layer.spikes_float for layer in self.layers)
+        both = sum(layer.spikes_both for layer in self.layers)
         return both / spikes if spikes else 1.0
 
 
@@ -120,7 +121,7 @@ def compare(
     labels: class indices [B]. Raises InputError E106 for unfit x, E107 for an unrelated program.
     """
     names = spiking_layers(graph, program)
-    flips: dict[str, list[int]] = {name: [0, 0, 0, 0] for name in names}
+    flips: dict[str, list[int]] = {name: [0] * 5 for name in names}
     first: tuple[int, int, int, int] | None = None
     outputs: list[tuple[Any, Any]] = []
     samples = np.shape(x)[1] if np.ndim(x) == 3 else 0
@@ -129,11 +130,13 @@ def compare(
         y, values, _ = interpret_run(graph, part, names)
         run = run_program(part, names)
         outputs.append((y, run.outputs))
-        found = list(_first(values, run.values, names, start))
+        spikes = {name: sent(graph, name, values[name]) for name in names}
+        found = list(_first(spikes, run.values, names, start))
         first = min([first, *found] if first else found, default=None)
         for name in names:
-            a, b = values[name] != 0, run.values[name] != 0
-            for i, count in enumerate((a.sum(), b.sum(), (a != b).sum(), a.size)):
+            a, b = spikes[name], run.values[name]
+            both = np.minimum(a, b).sum()
+            for i, count in enumerate((a.sum(), b.sum(), both, (a != b).sum(), a.size)):
                 flips[name][i] += int(count)
         progress(min(start + _CHUNK, samples), samples)
     axis = outputs[0][0].ndim - 2
@@ -156,11 +159,12 @@ def _labels(outputs: Any) -> Any:
 
 
 def _layer(name: str, counts: list[int]) -> LayerAgreement:
-    spikes_float, spikes_integer, flips, updates = counts
+    spikes_float, spikes_integer, both, flips, updates = counts
     return LayerAgreement(
         name=name,
         spikes_float=spikes_float,
         spikes_integer=spikes_integer,
+        spikes_both=both,
         flips=flips,
         updates=updates,
     )
@@ -171,7 +175,7 @@ def _first(
 ) -> Iterator[tuple[int, int, int, int]]:
     """Yield each layer's first difference as (sample, step, layer, neuron)."""
     for layer, name in enumerate(names):
-        differ = ((a[name] != 0) != (b[name] != 0)).transpose(1, 0, 2)
+        differ = (a[name] != b[name]).transpose(1, 0, 2)
         if differ.any():
             sample, step, neuron = np.unravel_index(int(differ.argmax()), differ.shape)
             yield start + int(sample), int(step), layer, int(neuron)
@@ -190,6 +194,7 @@ def _divergence(
     node = program[name]
     assert isinstance(node, ir.Population)
     where, worth = (step, 0, neuron), unit(graph, name)[neuron]
+    spikes = int(sent(graph, name, values[name])[where]), int(done.values[name][where])
     return Divergence(
         sample=sample,
         step=step,
@@ -197,7 +202,7 @@ def _divergence(
         neuron=neuron,
         membrane_float=float(worth * membranes[name][where]),
         membrane_integer=float(node.unit[neuron] * done.membranes[name][where]),
-        threshold=float(worth * threshold_of(graph, name)[neuron]),
-        spike_float=int(values[name][where] != 0),
-        spike_integer=int(done.values[name][where]),
+        threshold=float(worth * threshold_of(graph, name)[neuron]) * (min(spikes) + 1),
+        spike_float=spikes[0],
+        spike_integer=spikes[1],
     )

@@ -133,7 +133,9 @@ def senders(program, names, rows):
             continue
         node, muls = program[part.node], 0
         if isinstance(node, Population):
-            muls = sum(i.op == "mul" for i in SPECS[node.spec].traced(node.options).instrs)
+            muls = sum(
+                i.op in ("mul", "times") for i in SPECS[node.spec].traced(node.options).instrs
+            )
         sender = found.setdefault(part.core, Sender([], machine.neuron_fill))
         neurons, row = list(range(part.first, part.last)), rows.get(part.node)
         while neurons:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support.networks import chain, inputs_for, neurons, spiking_ssm
+from support.networks import chain, chip_for, inputs_for, neurons, spiking_ssm
 
 from neurodeploy.errors import FitError
 from neurodeploy.graph.ir import Population
@@ -85,9 +85,8 @@ def test_every_neuron_with_memory_reports_each_channel(name):
     rng = np.random.default_rng(3)
     graph = spiking_ssm(rng) if name == "s4d" else chain(rng, [(name, {})])
     node = next(node.name for node in graph if getattr(node.op, "spec", "") == name)
-    program = compile_graph(
-        graph, target("loihi2"), calibration=inputs_for(rng, graph), coef_bits=6
-    ).program
+    chip = chip_for([(name, {})], "loihi2")
+    program = compile_graph(graph, chip, calibration=inputs_for(rng, graph), coef_bits=6).program
     layer = next(x for x in program_record(program)["layers"] if x["name"] == node)
     kinds = [kind for kind in ("time_constant", "frequency") if f"{kind}_errors" in layer]
     assert kinds
