@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         trace,
         tune,
     )
+    from neurodeploy.backends.simulator import Session
     from neurodeploy.errors import NeurodeployError
     from neurodeploy.graph.ir import Graph
     from neurodeploy.program.ir import Program
@@ -36,6 +37,7 @@ __all__ = [
     "NeurodeployError",
     "Program",
     "Run",
+    "Session",
     "Target",
     "compare",
     "compile",
@@ -60,6 +62,7 @@ _HOMES = {
     "NeurodeployError": "neurodeploy.errors",
     "Program": "neurodeploy.program.ir",
     "Run": "neurodeploy.program.run",
+    "Session": "neurodeploy.backends.simulator",
     "Target": "neurodeploy.targets.schema",
 }
 

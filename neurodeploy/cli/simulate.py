@@ -16,6 +16,7 @@ from neurodeploy.cli.output import File, Folder, json_option, progress, to_json
 @click.option("-o", "--output", type=File, help="Write outputs and spikes to this .npz.")
 @click.option("--prices", help="Price table, by name or .toml file.  [default: the target's]")
 @click.option("--timing", is_flag=True, help="Count clock cycles on the target's machine.")
+@click.option("--stepping", is_flag=True, help="Step through samples too, and time each step.")
 @json_option
 def simulate(
     folder: Path,
@@ -23,6 +24,7 @@ def simulate(
     output: Path | None,
     prices: str | None,
     timing: bool,
+    stepping: bool,
     as_json: bool,
 ) -> None:
     """Run the compiled program in DIR on data, exactly, and count what it does.
@@ -32,6 +34,7 @@ def simulate(
     """
     from neurodeploy import api
     from neurodeploy.backends.folder import write_run
+    from neurodeploy.cli.stepping import latency_record, latency_text, step_through
     from neurodeploy.frontends.data import read_data
     from neurodeploy.program import io
     from neurodeploy.reports.energy import energy
@@ -47,14 +50,21 @@ def simulate(
     with progress("simulating") as update:
         how: Any = {"record": record, "timing": timing, "traffic": True}
         run = api.simulate(program, data.x, progress=update, **how)
+    latency = step_through(run, data.x) if stepping else None
     if output:
         write_run(run, output)
     accuracy = None if data.y is None else run.accuracy(data.y)
     priced = None if table is None else energy(run, table)
     if as_json:
-        body = {"output": str(output) if output else None, "run": run_record(run, priced, accuracy)}
+        body: dict[str, Any] = {
+            "output": str(output) if output else None,
+            "run": run_record(run, priced, accuracy),
+        }
+        body |= latency_record(latency)
         click.echo(to_json("simulate", body))
         return
     click.echo(run_text(run, priced, accuracy))
+    if latency is not None:
+        click.echo(latency_text(latency))
     if output:
         click.echo(f"\nwrote {output}")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 _SMALL = 20_000  # element updates below which starting threads costs more than it saves
 
@@ -45,6 +47,13 @@ def share(
     jobs = [_pool(parts).submit(kernel, *args, first, last) for first, last in pairwise(edges)]
     for job in jobs:
         job.result()
+
+
+def side_by_side(jobs: Sequence[Callable[[], T]], *, work: int) -> list[T]:
+    """Return what each job does, a thread each where the work is worth it."""
+    if len(jobs) == 1 or work < _SMALL:
+        return [job() for job in jobs]
+    return [done.result() for done in [_pool(len(jobs)).submit(job) for job in jobs]]
 
 
 def each_part(

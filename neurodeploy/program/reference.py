@@ -56,6 +56,12 @@ def check_shape(source: Source, x: Any) -> None:
         )
 
 
+def check_finite(x: Any) -> None:
+    """Raise InputError E106 if an array has numbers that are none."""
+    if isinstance(x, np.ndarray) and x.dtype.kind == "f" and not np.all(np.isfinite(x)):
+        raise InputError("E106", "input has NaN or infinite values", fix="clean the data")
+
+
 def to_integers(source: Source, x: Any) -> tuple[Ints, int]:
     """Return real inputs x [T, B, C] as the program's integers, and how many were clipped.
 
@@ -64,8 +70,7 @@ def to_integers(source: Source, x: Any) -> tuple[Ints, int]:
     """
     data = one_hot(x, source.width) if source.tokens else np.asarray(x)
     check_shape(source, data)
-    if not np.all(np.isfinite(data)):
-        raise InputError("E106", "input has NaN or infinite values", fix="clean the data")
+    check_finite(data)
     rounded = np.rint(data.astype(np.float64) / source.unit)
     clipped = np.clip(rounded, source.low, source.high)
     return clipped.astype(np.int32), int(np.count_nonzero(clipped != rounded))

@@ -52,7 +52,7 @@ def test_the_module_runs_like_the_command():
 
 def test_the_public_names_are_pinned():
     assert set(nd.__all__) == {
-        *("Comparison", "Graph", "NeurodeployError", "Program", "Run", "Target"),
+        *("Comparison", "Graph", "NeurodeployError", "Program", "Run", "Session", "Target"),
         *("compare", "compile", "emit", "export", "interpret", "load", "nn", "report", "save"),
         *("search",),
         *("simulate", "sweep", "target", "trace", "tune"),
@@ -132,6 +132,17 @@ def test_simulate_shows_accuracy_counts_and_the_table_of_the_joules(tiny, compil
         assert file["outputs"].shape == (8, 3)
         assert set(np.unique(file["spikes/blocks.0.tn"])) == {0, 1}
         assert file["spikes/blocks.0.sn"].shape == (30, 8, 6)
+
+
+def test_simulate_steps_as_it_runs_and_times_steps(tiny, compiled, monkeypatch):
+    args = ("simulate", compiled, "--input", tiny / "data.npz", "--stepping")
+    assert "steps of one sample, the same outputs: p50 " in ok(*args).stdout
+    found = json.loads(ok(*args, "--json").stdout)["stepping"]
+    assert found["steps"] > 0
+    assert 0 < found["p50_s"] <= found["p90_s"] <= found["p99_s"] <= found["max_s"]
+    monkeypatch.setattr("numpy.array_equal", lambda a, b: False)
+    result = run(*args)
+    assert (result.exit_code, "error[E402]" in result.output) == (5, True)
 
 
 def test_simulate_in_json_is_complete(tiny, compiled):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 
 from neurodeploy.backends.simulator.memory import Values, address, record
+from neurodeploy.errors import InputError
 from neurodeploy.kernels import pack
-from neurodeploy.program.ir import Source
+from neurodeploy.program.ir import Program, Source
 from neurodeploy.program.reference import check_shape, to_integers
 from neurodeploy.tokens import Tokens, tokens
 
@@ -21,6 +23,16 @@ def readable(source: Source, x: Any) -> Any:
     array = np.asarray(x)
     check_shape(source, array)
     return array
+
+
+def known(program: Program, names: Collection[str]) -> tuple[str, ...]:
+    """Return names of nodes, or raise InputError E105 for what is none."""
+    there = {node.name for node in program}
+    for name in names:
+        if name not in there:
+            fix = f"one of {', '.join(sorted(there))}"
+            raise InputError("E105", f"the program has no node {name!r} to record", fix=fix)
+    return tuple(names)
 
 
 def take(source: Source, x: Any, into: Values) -> int:

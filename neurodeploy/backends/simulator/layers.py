@@ -128,7 +128,7 @@ def _layer(program: Program, node: ProgramNode, operand: int, bounds: Bounds) ->
         elif isinstance(edge, Dense) and edge.source == node.name:
             feeds.append(_counted(edge, number))
         else:
-            others.append(ready(edge, number, _top(program, bounds, edge.source)))
+            others.append(ready(edge, number, largest(program, bounds, edge.source)))
     if not isinstance(node, Population):
         form = Form(_shapes(feeds), current=bool(others)) if feeds else None
         empty = zeros((0,), np.int32)
@@ -152,7 +152,7 @@ def _layer(program: Program, node: ProgramNode, operand: int, bounds: Bounds) ->
     )
 
 
-def _top(program: Program, bounds: Bounds, name: str) -> int:
+def largest(program: Program, bounds: Bounds, name: str) -> int:
     """Return the greatest magnitude of what a node sends."""
     node = program[name]
     if program.spikes(name):

@@ -2,19 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neurodeploy.backends.simulator.head import Head
 from neurodeploy.backends.simulator.runner import Runner
 from neurodeploy.program.ir import Conv, Ints, Program, backwards, edges
-from neurodeploy.program.reference import integers
 from neurodeploy.program.run import Run
 
 if TYPE_CHECKING:
     from neurodeploy.backends.simulator.cycles import Replay
+
+Counter = tuple[str, str, int]  #: what is counted, of which node, and of which of its edges
+
+
+class Kept:
+    """Room for what nodes send in a run, [T, B]: those of `record`, and the readout's.
+
+    values [T, B, width] by name; ends [T, B, width], or [1, B, width] where the last step is
+    enough. Samples may come from several threads.
+    """
+
+    def __init__(self, program: Program, size: tuple[int, int], record: Collection[str]) -> None:
+        self._steps, self._source = size[0], program.readout.source
+        self.values = {
+            name: np.zeros(
+                (*size, program[name].width), np.uint8 if program.spikes(name) else np.int32
+            )
+            for name in record
+        }
+        self._each = program.readout.kind == "steps"
+        shape = size[0] if self._each else 1, size[1], program[self._source].width
+        self.ends = np.zeros(shape, np.int32)
+
+    def take(self, runner: Runner, first: int, begin: int) -> None:
+        """Keep what is wanted of a piece: its samples from `first`, its steps from `begin` on."""
+        samples = slice(first, first + runner.samples)
+        steps = slice(begin, begin + runner.steps)
+        for name, room in self.values.items():
+            room[steps, samples] = runner.values[name].whole().transpose(1, 0, 2)
+        ends = runner.values[self._source]
+        if self._each:
+            self.ends[steps, samples] = ends.whole().transpose(1, 0, 2)
+        elif steps.stop == self._steps:
+            self.ends[0, samples] = ends.whole(-1)
 
 
 class Results:
@@ -34,35 +68,21 @@ class Results:
         self._program, self._size, self._progress = program, size, progress
         self._lock, self._done, self._clipped = Lock(), 0, 0
         self._counts: Any = 0
-        self._values = {name: self._room(name) for name in record}
+        self._kept = Kept(program, size, record)
         self._states: dict[str, Ints] = {}
         self._sent: dict[str, Ints] = {}
         self._fed_back: dict[str, Ints] = {}
         self._with_states, self._with_traffic = states, traffic
-        convolved = dict.fromkeys(source for _, _, source in _convolved(program))
-        self._counted = [node.name for node in program] if traffic else list(convolved)
+        senders = dict.fromkeys(source for _, _, source in convolved(program))
+        self._counted = [node.name for node in program] if traffic else list(senders)
         self._replay = _replay(program) if timing else None
-        source, steps = program.readout.source, size[0] if program.readout.kind == "steps" else 1
-        self._ends = np.zeros((steps, size[1], program[source].width), np.int32)
-
-    def _room(self, name: str) -> Ints:
-        kind = np.uint8 if self._program.spikes(name) else np.int32
-        return np.zeros((*self._size, self._program[name].width), kind)
 
     def take(self, runner: Runner, first: int, begin: int, clipped: int) -> None:
         """Keep what is wanted of a piece: its samples from `first`, its steps from `begin` on."""
-        samples = slice(first, first + runner.samples)
-        steps = slice(begin, begin + runner.steps)
-        for name, room in self._values.items():
-            room[steps, samples] = runner.values[name].whole().transpose(1, 0, 2)
-        ends = runner.values[self._program.readout.source]
-        if self._program.readout.kind == "steps":
-            self._ends[steps, samples] = ends.whole().transpose(1, 0, 2)
-        elif steps.stop == self._size[0]:
-            self._ends[0, samples] = ends.whole(-1)
+        self._kept.take(runner, first, begin)
         if self._replay is not None:
             self._replay.add({name: values.whole() for name, values in runner.values.items()})
-        sent = self._count(runner, ended=steps.stop == self._size[0])
+        sent = self._count(runner, ended=begin + runner.steps == self._size[0])
         with self._lock:
             self._clipped += clipped
             for name, (count, heard) in sent.items():
@@ -96,22 +116,16 @@ class Results:
                     self._states[name] = np.zeros(shape, np.int64)
                 self._states[name][:, first : first + runner.samples] = state
 
-    def run(self, counters: Iterable[tuple[str, str, int]]) -> Run:
+    def run(self, counters: Iterable[Counter], head: Head) -> Run:
         """Return the whole run, whose counts are of these."""
-        counted: dict[str, dict[Any, Any]] = {"events": {}, "spikes": {}, "overflows": {}}
-        for (kind, node, number), count in zip(counters, self._counts.tolist(), strict=True):
-            key = (node, number) if kind == "events" else node
-            counted[kind][key] = counted[kind].get(key, 0) + count
-        for target, number, source in _convolved(self._program):
-            counted["events"][target, number] = self._sent[source]
         return Run(
             program=self._program,
             steps=self._size[0],
             samples=self._size[1],
-            integers=integers(self._program.readout, self._ends),
-            **counted,
+            integers=head.integers(self._kept.ends),
+            **tally(self._program, counters, self._counts, self._sent),
             clipped_inputs=self._clipped,
-            values=self._values,
+            values=self._kept.values,
             states=self._states,
             sent=self._sent if self._with_traffic else {},
             fed_back=self._fed_back if self._with_traffic else {},
@@ -119,7 +133,23 @@ class Results:
         )
 
 
-def _convolved(program: Program) -> Iterator[tuple[str, int, str]]:
+def tally(
+    program: Program, counters: Iterable[Counter], counts: Ints, sent: Mapping[str, Ints]
+) -> dict[str, dict[Any, Any]]:
+    """Return events, spikes and overflows of a run from the counts [counters].
+
+    sent: how often each sender of a Conv did.
+    """
+    counted: dict[str, dict[Any, Any]] = {"events": {}, "spikes": {}, "overflows": {}}
+    for (kind, node, number), count in zip(counters, counts.tolist(), strict=True):
+        key = (node, number) if kind == "events" else node
+        counted[kind][key] = counted[kind].get(key, 0) + count
+    for target, number, source in convolved(program):
+        counted["events"][target, number] = sent[source]
+    return counted
+
+
+def convolved(program: Program) -> Iterator[tuple[str, int, str]]:
     """Yield target, number and source of each Conv: what a value costs depends on its sender."""
     for node in program:
         for number, edge in enumerate(edges(node)):

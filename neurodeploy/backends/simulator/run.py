@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from functools import lru_cache
 from itertools import pairwise
+from threading import Lock
 from typing import Any
 
-from neurodeploy.backends.simulator.inputs import readable, take
+from neurodeploy.backends.simulator.head import head
+from neurodeploy.backends.simulator.inputs import known, readable, take
 from neurodeploy.backends.simulator.layers import bytes_per_step, layers
 from neurodeploy.backends.simulator.results import Results
 from neurodeploy.backends.simulator.runner import Runner
@@ -26,6 +28,7 @@ Progress = Callable[[int, int], None]
 
 _PIECE = 16 << 20  # bytes of what all nodes send in a piece: some steps of some samples
 _IDLE = 4  # runners that are kept for the next run
+_LENGTHS = 2  # of pieces, for which runners are kept on the way: a step, and some
 
 
 def simulate(
@@ -63,10 +66,12 @@ class Simulator:
         """Lay out all constants; raises FitError E301 if a current does not fit 32 bits."""
         self.program = program
         self._layers = layers(program)
-        self._counters = [c for own in self._layers.values() for each in own for c in each.counters]
-        self._bytes = bytes_per_step(program, self._layers)
+        self.head = head(program)
+        self.counters = [c for own in self._layers.values() for each in own for c in each.counters]
+        self.bytes_per_step = bytes_per_step(program, self._layers)
         self._buffered = any(backwards(node) for node in program)
         self._idle: list[Runner] = []
+        self._lock = Lock()
 
     def run(
         self,
@@ -82,6 +87,7 @@ class Simulator:
         x = readable(self.program.source, x)
         steps, samples = x.shape[:2]
         check_length(self.program, steps)
+        known(self.program, record)
         results = Results(
             self.program,
             (steps, samples),
@@ -91,42 +97,80 @@ class Simulator:
             traffic=traffic,
             progress=progress,
         )
-        room = max(1, _PIECE // self._bytes)
-        length = steps if self._buffered or timing else min(steps, room)
+        length = steps if self._buffered or timing else min(steps, self.room)
 
         def part(first: int, last: int) -> None:
             self._part(x, first, last, length, results)
 
-        work = steps * samples * self._bytes
-        each_part(part, samples, most=room // length, work=work, in_order=timing)
-        return results.run(self._counters)
+        work = steps * samples * self.bytes_per_step
+        each_part(part, samples, most=self.room // length, work=work, in_order=timing)
+        return results.run(self.counters, self.head)
+
+    @property
+    def room(self) -> int:
+        """How many steps of samples a piece has room for."""
+        return max(1, _PIECE // self.bytes_per_step)
 
     def runner(self, samples: int, steps: int) -> Runner:
         """Return one that is idle, at rest, or make it."""
-        for i, idle in enumerate(self._idle):
-            if (idle.samples, idle.steps) == (samples, steps):
-                found = self._idle.pop(i)
-                found.reset()
-                return found
+        with self._lock:
+            for i, idle in enumerate(self._idle):
+                if (idle.samples, idle.steps) == (samples, steps):
+                    found = self._idle.pop(i)
+                    found.reset()
+                    return found
         return Runner(self.program, self._layers, samples, steps)
 
     def _part(self, x: Any, first: int, last: int, length: int, results: Results) -> None:
         """Run the samples `first` to `last`, piece by piece of so many steps."""
-        runner = None
-        for begin, end in _pieces(len(x), length):
-            if runner is None or runner.steps != end - begin:
-                before, runner = runner, self.runner(last - first, end - begin)
-                if before is not None:
-                    runner.go_on_from(before)
-            clipped = take(self.program.source, x[begin:end, first:last], runner.input)
-            runner.advance()
-            results.take(runner, first, begin, clipped)
-        assert runner is not None
-        results.finish(runner, first)
-        self._idle = [runner, *self._idle][:_IDLE]
+        track = Track(self, last - first)
+        for begin, end in pieces(len(x), length):
+            clipped = track.advance(x[begin:end, first:last])
+            results.take(track.runner, first, begin, clipped)
+        results.finish(track.runner, first)
+        with self._lock:
+            self._idle = [track.runner, *self._idle][:_IDLE]
 
 
-def _pieces(steps: int, length: int) -> Iterator[tuple[int, int]]:
+class Track:
+    """Some samples on their way through time, in pieces of any lengths.
+
+    `runner` has done the last piece, and has the states after it.
+    """
+
+    def __init__(self, simulator: Simulator, samples: int) -> None:
+        self.samples = samples
+        self._simulator = simulator
+        self._runners: list[Runner] = []  # of different lengths, the last used first
+
+    @property
+    def runner(self) -> Runner:
+        """The runner of the last piece."""
+        return self._runners[0]
+
+    def advance(self, x: Any) -> int:
+        """Run the next steps x [T, B, C]; return how many inputs were clipped."""
+        self._turn_to(len(x))
+        clipped = take(self._simulator.program.source, x, self.runner.input)
+        self.runner.advance()
+        return clipped
+
+    def reset(self) -> None:
+        """Put all back to rest, and all counts to zero."""
+        for runner in self._runners:
+            runner.reset()
+
+    def _turn_to(self, steps: int) -> None:
+        """Let a runner of so many steps go on."""
+        found = next((r for r in self._runners if r.steps == steps), None)
+        runner = found or self._simulator.runner(self.samples, steps)
+        if self._runners and runner is not self.runner:
+            runner.go_on_from(self.runner)
+        others = [other for other in self._runners if other is not runner]
+        self._runners = [runner, *others][:_LENGTHS]
+
+
+def pieces(steps: int, length: int) -> Iterator[tuple[int, int]]:
     """Cut the steps into pieces of nearly equal lengths of at most `length`, longer ones first."""
     count = -(-steps // length)
     bounds = [steps - steps * (count - i) // count for i in range(count + 1)]

@@ -15,6 +15,7 @@ import numpy as np
 
 from neurodeploy.program.ir import Conv, Edge, Ints, Tap
 
+EXACT = 1 << 53  # below it, every integer is a float64
 _SPARSE = 8  # a row that is added costs as much as so many of a product
 
 
