@@ -22,6 +22,7 @@ from neurodeploy.frontends import LAYOUTS
 from neurodeploy.frontends.onnx_axes import Axes
 from neurodeploy.frontends.onnx_file import STANDARD_DOMAINS, array
 from neurodeploy.frontends.onnx_ops import FIXES, READERS
+from neurodeploy.frontends.onnx_quant import DOMAINS, QONNX, VIEWS, peaks
 from neurodeploy.frontends.onnx_values import Call, Const, Refused, Seq
 from neurodeploy.graph import rules
 from neurodeploy.graph.ir import Graph, Input, Linear, Node, Op, identical
@@ -105,6 +106,8 @@ class _Net:
         self.fixed = {str(a): n for a, n in zip(layout, dims, strict=True) if a in "TB" and n}
         width = int(np.prod([axis for axis in axes if isinstance(axis, int)]))
         self.values[name] = Seq(self._add("input", Input(width), ()), axes)
+        self.bits: dict[str, int] = {}
+        self.grids: dict[str, tuple[int, ...]] = {}
         self.linear: dict[str, str] = {}  #: Linear nodes that one addition alone may read, by value
 
     def _input(self, layout: str, dims: Sequence[Any], name: str) -> Axes:
@@ -125,7 +128,11 @@ class _Net:
         if self.problems:
             raise together(self.problems)
         assert isinstance(output, Seq)
-        return Graph(self._reachable(output.name), output.name)
+        nodes = self._reachable(output.name)
+        names = {node.name for node in nodes}
+        bits = {name: value for name, value in self.bits.items() if name in names}
+        grids = {name: value for name, value in self.grids.items() if name in names}
+        return Graph(nodes, output.name, bits=bits, grids=grids)
 
     def _reachable(self, output: str) -> tuple[Node, ...]:
         """Return the nodes that the output depends on."""
@@ -159,13 +166,17 @@ class _Net:
 
     def _result(self, node: Any, values: list[Any]) -> Any:
         attributes = {item.name: _plain(item, self.where) for item in node.attribute}
-        if node.domain not in STANDARD_DOMAINS or node.overload:
+        known = node.domain in STANDARD_DOMAINS or (
+            node.domain in DOMAINS and node.op_type in QONNX
+        )
+        if not known or node.overload:
             raise Refused("an operator of another domain", "use standard operators of ONNX")
         if node.op_type == "Constant":
             return Const(_constant(attributes))
         if values and all(isinstance(v, Const) for v in values) and node.op_type in _FOLDED:
             return _folded(node, values)
-        if node.op_type not in READERS:
+        readers = QONNX if node.domain in DOMAINS else READERS
+        if node.op_type not in readers:
             fix = FIXES.get(node.op_type, f"known operators: {', '.join(sorted(READERS))}")
             raise Refused("an operator that has no place in a graph", fix)
         if (biased := self._biased(node, values)) is not None:
@@ -180,7 +191,9 @@ class _Net:
             add=lambda suffix, op, sources: self._add(_name(node) + suffix, op, sources),
             fixed=self.fixed,
         )
-        result = READERS[node.op_type](call)
+        result = readers[node.op_type](call)
+        if isinstance(result, Seq) and (grid := peaks(call)) is not None:
+            self.grids[result.name], self.bits[result.name] = grid
         if node.op_type in ("MatMul", "Gemm") and self.readers.get(node.output[0]) == 1:
             self.linear[node.output[0]] = result.name
         return result
@@ -254,4 +267,8 @@ def _folded(node: Any, values: list[Const]) -> Const:
     names = [name for name in node.input if name]
     feed = {name: value.array for name, value in zip(names, values, strict=True)}
     results: Any = ReferenceEvaluator(node).run(None, feed)
-    return Const(np.asarray(results[0]))
+    array, grid = np.asarray(results[0]), values[0].grid
+    if grid is None or node.op_type not in VIEWS or array.dtype.kind != "f":
+        return Const(array)
+    seen = _folded(node, [Const(grid.whole.astype(np.float64)), *values[1:]])
+    return Const(array, grid=replace(grid, whole=seen.array.astype(np.int64)))

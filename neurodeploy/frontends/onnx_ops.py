@@ -13,6 +13,7 @@ import numpy as np
 from neurodeploy.frontends.onnx_axes import permuted, reshaped, shown, sizes
 from neurodeploy.frontends.onnx_lstm import lstm
 from neurodeploy.frontends.onnx_maps import READERS as MAPS
+from neurodeploy.frontends.onnx_quant import READERS as QUANTIZERS
 from neurodeploy.frontends.onnx_values import (
     Call,
     Const,
@@ -387,6 +388,7 @@ READERS: dict[str, Reader] = {
     "Identity": lambda call: call.inputs[0],
     "Dropout": _dropout,
     "LSTM": lstm,
+    **QUANTIZERS,
     **{key: reader for key, reader in MAPS.items() if key[0].isupper()},
 }
 
@@ -398,5 +400,4 @@ FIXES = {
     "GRU": "use an LSTM, or recurrent spiking neurons",
     "RNN": "use an LSTM, or recurrent spiking neurons",
     "LeakyRelu": "use ReLU or GELU",
-    "Clip": "use ReLU, without an upper end",
 }

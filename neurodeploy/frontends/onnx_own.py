@@ -8,6 +8,7 @@ node, and whatever else stands in the file is refused by name.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from neurodeploy.graph.forms.onnx import (
     BITS,
     DOMAIN,
     DOMAIN_VERSION,
+    GRIDS,
     PROGRAM_DOMAIN,
     SCALARS,
     STANDARD,
@@ -29,6 +31,7 @@ from neurodeploy.graph.forms.onnx import (
 )
 from neurodeploy.graph.forms.sheet import OPSET, Function
 from neurodeploy.graph.ir import Concat, Graph, Input, Node, Op
+from neurodeploy.graph.record import are_peaks
 
 _SPELLINGS = {"Add": "Sum"}  # what tools may make of a standard operator of ours
 _FIX = "a file with functions of neurodeploy holds nothing else; give the model as .pt"
@@ -145,6 +148,10 @@ def _difference(actual: Function, expected: Function) -> str:
     return f"inputs {list(actual.inputs)}, outputs {list(actual.outputs)}"
 
 
+def _are_bits(value: Any) -> bool:
+    return type(value) is int and value > 0
+
+
 class _Reader:
     """One file: its constants, which of them were read, and the problems found so far."""
 
@@ -154,7 +161,7 @@ class _Reader:
         tensors = {item.name: item for item in self.model.initializer}
         tensors |= {n.output[0]: n.attribute[0].t for n in self.model.node if _is_constant(n)}
         self.constants = {name: array(tensor, self.where) for name, tensor in tensors.items()}
-        self.bits = {item.key: item.value for item in model.metadata_props}.get(BITS, "{}")
+        self.metadata = {item.key: item.value for item in model.metadata_props}
         self.used: set[str] = set()
         self.problems: list[NeurodeployError] = []
         self.producers: dict[str, str] = {}
@@ -175,17 +182,18 @@ class _Reader:
             self._refuse("E101", "no node computes the output", "")
         if self.problems:
             raise together(self.problems)
-        return Graph(tuple(nodes), str(output), bits=self._bits())
+        grids = {name: tuple(peaks) for name, peaks in self._recorded(GRIDS, are_peaks).items()}
+        return Graph(tuple(nodes), str(output), bits=self._recorded(BITS, _are_bits), grids=grids)
 
-    def _bits(self) -> dict[str, int]:
-        """Return the bits that the file records."""
+    def _recorded(self, key: str, good: Callable[[Any], bool]) -> dict[str, Any]:
+        """Return what the metadata records by node."""
         try:
-            found = json.loads(self.bits)
-            if all(type(bits) is int and bits > 0 for bits in found.values()):
+            found = json.loads(self.metadata.get(key, "{}"))
+            if all(map(good, found.values())):
                 return dict(found)
         except (json.JSONDecodeError, AttributeError):
             pass
-        what = f"the metadata {BITS!r} does not say whole numbers of bits by name"
+        what = f"the metadata {key!r} does not say whole numbers by name"
         raise InputError("E101", what, where=self.where, fix="export the model again")
 
     def _interface(self) -> int:

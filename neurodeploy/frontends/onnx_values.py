@@ -25,10 +25,34 @@ class Skipped(Exception):  # noqa: N818
 
 
 @dataclass(frozen=True, eq=False)
+class Grid:
+    """What the numbers of an array are whole multiples of each row's step of; and in how many bits.
+
+    whole: int64, of the array's shape; bits: that hold what the file's type or limits allow.
+    """
+
+    whole: Any
+    bits: int
+
+
+@dataclass(frozen=True, eq=False)
 class Const:
-    """An array that is known."""
+    """An array that is known; ends: of whole numbers, as a file limits them; grid: if on one."""
 
     array: Any
+    ends: tuple[int, int] | None = None
+    grid: Grid | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """The whole numbers that a quantizer makes of a sequence, before they are worth something."""
+
+    source: Seq
+    scale: float
+    zero: int
+    low: int
+    high: int
 
 
 @dataclass(frozen=True, eq=False)

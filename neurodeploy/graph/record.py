@@ -35,6 +35,7 @@ from neurodeploy.graph.ir import (
     Op,
     Population,
     Product,
+    Quantize,
     Range,
     Reduce,
     Relu,
@@ -51,7 +52,8 @@ OPS: dict[str, type[Op]] = {
     op.__name__: op
     for op in (
         *(Input, Linear, Affine, BatchNorm, Neurons, Surrogate, Population, Add, Concat, Reduce),
-        *(LayerNorm, Gelu, Relu, Rescale, Glu, Lstm, Product, Ternary, Conv, Pool),
+        *(LayerNorm, Gelu, Relu, Rescale, Quantize, Glu, Lstm, Product, Ternary, Conv),
+        Pool,
     )
 }
 
@@ -84,6 +86,8 @@ def to_record(graph: Graph) -> tuple[Record, dict[str, Array]]:
     }
     if graph.bits:
         record["bits"] = dict(graph.bits)
+    if graph.grids:
+        record["grids"] = {name: list(peaks) for name, peaks in graph.grids.items()}
     return record, arrays
 
 
@@ -130,28 +134,33 @@ class _Reader:
         self.problems: list[NeurodeployError] = []
 
     def graph(self, record: Any) -> Graph:
-        head = ("format", "version", "output", "nodes", "ranges", "calibration", "bits")
+        head = ("format", "version", "output", "nodes", "ranges", "calibration", "bits", "grids")
         if not isinstance(record, dict) or record.get("format") != FORMAT:
             raise self._bad(f"not a record of format {FORMAT!r}", "")
         if record.get("version") != VERSION:
             version = record.get("version")
             raise self._bad(f"the record has version {version!r}, not {VERSION}", "")
-        record = {"bits": {}, **record}
+        record = {"bits": {}, "grids": {}, **record}
         self._keys(record, head, "")
         shapes = {"output": str, "calibration": str, "nodes": list, "ranges": dict, "bits": dict}
+        shapes["grids"] = dict
         for key, kind in shapes.items():
             if not isinstance(record.get(key), kind):
                 self.problems.append(self._bad(f"{key!r} is not a {kind.__name__}", ""))
         self._stop()
         if not all(type(bits) is int and bits > 0 for bits in record["bits"].values()):
             self.problems.append(self._bad("'bits' are not whole numbers above 0", ""))
+        if not all(map(are_peaks, record["grids"].values())):
+            self.problems.append(self._bad("'grids' are not lists of whole numbers from 0 up", ""))
+            record["grids"] = {}
         nodes = [node for item in record["nodes"] for node in self._node(item)]
         ranges = {k: r for k, item in record["ranges"].items() for r in self._range(k, item)}
         for key in sorted(set(self.arrays) - self.used):
             self.problems.append(self._bad(f"array {key!r} belongs to no node", ""))
         self._stop()
         more = ranges, record["calibration"], record["bits"]
-        graph = Graph(tuple(nodes), record["output"], *more)
+        grids = {name: tuple(peaks) for name, peaks in record["grids"].items()}
+        graph = Graph(tuple(nodes), record["output"], *more, grids)
         return rules.check(graph)
 
     def _node(self, item: Any) -> Iterator[Node]:
@@ -260,6 +269,11 @@ class _Reader:
     def _stop(self) -> None:
         if self.problems:
             raise together(self.problems)
+
+
+def are_peaks(value: Any) -> bool:
+    """Whether plain data is the greatest whole numbers of the rows of a grid (`Graph.grids`)."""
+    return isinstance(value, list) and all(type(peak) is int and peak >= 0 for peak in value)
 
 
 def _owner(key: str) -> str:

@@ -4,6 +4,7 @@ LayerNorm   gamma (x - mean) / sqrt(var + eps) + beta, over the channels of one 
             (Ba et al. 2016, arXiv 1607.06450); the variance divides by the number of channels
 Gelu        x Phi(x), or 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
             (Hendrycks and Gimpel 2016, arXiv 1606.08415)
+Quantize    scale clip(rint(x / scale), low, high), halves to even
 Glu         a sigmoid(b) of the two halves a, b (Dauphin et al. 2016, arXiv 1612.08083)
 Lstm        c = sigmoid(f) c + sigmoid(i) tanh(g), y = sigmoid(o) tanh(c), step after step
             (Gers, Schmidhuber and Cummins 2000, without peepholes)
@@ -26,6 +27,7 @@ from neurodeploy.graph.ir import (
     LayerNorm,
     Lstm,
     Product,
+    Quantize,
     Relu,
     Rescale,
     Ternary,
@@ -100,11 +102,16 @@ def _ternary(op: Ternary, x: Array) -> Array:
     return np.where(x >= level, 1.0, np.where(x <= -level, -1.0, 0.0))
 
 
+def _quantize(op: Quantize, x: Array) -> Array:
+    return np.asarray(np.clip(np.rint(x / op.scale), op.low, op.high) * op.scale)
+
+
 _VALUES: dict[type, Callable[..., Array]] = {
     LayerNorm: _layernorm,
     Gelu: lambda op, x: gelu(op.form, x),
     Relu: lambda op, x: np.maximum(x, 0),
     Rescale: lambda op, x: x,
+    Quantize: _quantize,
     Glu: _glu,
     Lstm: lambda op, x: lstm(op, x)[0],
     Product: lambda op, a, b: a * b,
@@ -127,6 +134,8 @@ def bounds_of(op: VectorOp, lows: Sequence[Array], highs: Sequence[Array]) -> tu
         return np.where(low < 0, _GELU_LEAST, 0.0), np.maximum(high, 0)
     if isinstance(op, Rescale):
         return low, high
+    if isinstance(op, Quantize):
+        return _quantize(op, low), _quantize(op, high)
     if isinstance(op, Relu):
         return np.maximum(low, 0), np.maximum(high, 0)
     if isinstance(op, Glu):

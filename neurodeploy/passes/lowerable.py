@@ -7,8 +7,8 @@
 
 Spikes that enter a sum or a neuron directly, and factors that nothing absorbed, become diagonal
 Linears; a Linear read twice becomes a stream of its own; several Linears behind the readout become
-one. A convolution of values that differ in unit from position to position, membranes, becomes the
-equal Linear.
+one. A ReLU that a quantizer alone reads becomes its lower end. A convolution of values that differ
+in unit from position to position, membranes, becomes the equal Linear.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ from neurodeploy.graph.ir import (
     Neurons,
     Node,
     Population,
+    Quantize,
     Reduce,
+    Relu,
     Rescale,
     Ternary,
     VectorOp,
@@ -56,6 +58,7 @@ class Lowerable(GraphPass):
         problems = list(_problems(graph))
         if problems:
             raise together(problems)
+        graph = _rectified(graph)
         after = behind_readout(graph)
         nodes: list[Node] = []
         for node in graph:
@@ -69,6 +72,25 @@ class Lowerable(GraphPass):
             inputs = tuple(_one_unit(graph, name, nodes) for name in inputs)
             nodes.append(replace(node, op=op, inputs=inputs))
         return replace(graph, nodes=tuple(nodes))
+
+
+def _rectified(graph: Graph) -> Graph:
+    """Let quantizers that alone read a ReLU do what it does: end at 0."""
+    sources: dict[str, str] = {}
+    for node in graph:
+        source = node.inputs[0] if isinstance(node.op, Quantize) else node.name
+        alone = source != node.name and len(graph.readers(source)) == 1
+        if alone and isinstance(graph[source].op, Relu):
+            sources[node.name] = source
+    nodes = []
+    for node in graph:
+        if node.name in sources:
+            assert isinstance(node.op, Quantize)
+            inputs = graph[sources[node.name]].inputs
+            node = replace(node, op=replace(node.op, low=0), inputs=inputs)  # noqa: PLW2901
+        if node.name not in sources.values():
+            nodes.append(node)
+    return replace(graph, nodes=tuple(nodes))
 
 
 def _is_kept(graph: Graph, node: Node) -> bool:
@@ -148,12 +170,12 @@ def graded_source(graph: Graph, name: str) -> str | None:
 def _weighted(graph: Graph, reader: Node, name: str, nodes: list[Node]) -> str:
     """Put a diagonal Linear behind spikes that enter a sum or a neuron without weights.
 
-    And behind an LSTM that enters a sum, since what it hears of itself has one unit, and in front
-    of operations on parts of their channels that do not read a Linear of their own.
+    And behind an LSTM or a quantizer that enters a sum, since what it sends has one unit, and in
+    front of operations on parts of their channels that do not read a Linear of their own.
     """
     op = graph[name].op
     bare = isinstance(op, Population) and isinstance(reader.op, Add | Population)
-    bare = bare or (isinstance(op, Input | Lstm) and isinstance(reader.op, Add))
+    bare = bare or (isinstance(op, Input | Lstm | Quantize) and isinstance(reader.op, Add))
     if isinstance(op, Population) and not op.model.spiking and isinstance(reader.op, Population):
         return name
     if joint(graph, reader):

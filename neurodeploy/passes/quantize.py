@@ -9,7 +9,7 @@ the host.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -40,7 +40,15 @@ from neurodeploy.passes.bits import (
 )
 from neurodeploy.passes.coefficients import output_scale, round_coefs
 from neurodeploy.passes.convolutions import convolutions
-from neurodeploy.passes.lowerable import Lowerable, graded_source, head, is_head, joint
+from neurodeploy.passes.grids import head_units
+from neurodeploy.passes.lowerable import (
+    Lowerable,
+    behind_readout,
+    graded_source,
+    head,
+    is_head,
+    joint,
+)
 from neurodeploy.passes.registers import Registers
 from neurodeploy.passes.units import Units, input_format
 from neurodeploy.passes.vector_nodes import VectorLowering
@@ -102,7 +110,7 @@ class _Lowering:
         self.numbers = replace(target.numbers, weight_bits=max(chosen.values(), default=DEFAULT))
         op = graph.input.op
         assert isinstance(op, Input)
-        format_ = input_format(op, graph.ranges[graph.input.name], self.numbers.input_bits)
+        format_ = input_format(graph, self.numbers.input_bits)
         self.units = Units(graph, format_, chosen, self.numbers.input_bits)
         self.registers = Registers(graph, self.units, self.numbers)
         self.nodes: list[ir.ProgramNode] = [
@@ -182,6 +190,15 @@ class _Lowering:
         rows = rows_of(op, unit)
         assert rows is not None
         self.notes[name] = {"weight_error_rms": _error_rms(weight, per_row(op, rows), exact)}
+        self._note_grid(name, per_row(op, rows))
+
+    def _note_grid(self, name: str, unit: Array) -> None:
+        """Say whether weights that lay on the grid of a quantized file still do."""
+        if name in self.graph.grids:
+            grid = self.units.grid(name)
+            own = None if grid is None else rows_of(self.units.op(name), grid)
+            kept = own is not None and np.allclose(unit.reshape(-1)[own > 0], own[own > 0], 1e-9, 0)
+            self.notes[name]["on_grid"] = bool(kept)
 
     def _stream(self, name: str) -> None:
         node, unit = self.graph[name], self.units.of(name)
@@ -281,9 +298,11 @@ class _Lowering:
 
     def _reduce(self, name: str, op: Reduce, source: str) -> ir.Readout:
         weight, offset = head(self.graph)
+        linears = [n for n in behind_readout(self.graph) if isinstance(self.graph[n].op, Weighted)]
         if op.kind == "last":
             unit = self.units.of(source)
-            return self._head(source, "last", unit, weight, offset, op.bias, mean=False)
+            how: Any = {"mean": False, "linears": linears}
+            return self._head(source, "last", unit, weight, offset, op.bias, **how)
         width = self.graph.widths[name]
         one, zero = np.ones(width), np.zeros(width)
         integrator = Population(
@@ -297,7 +316,8 @@ class _Lowering:
         drive = self._drive(name, integrator, source)
         self._append(drive, drive.out_unit)
         lsb = self.units.graded[name]
-        return self._head(name, "last", lsb, weight, offset, zero, mean=op.kind == "mean")
+        how = {"mean": op.kind == "mean", "linears": linears}
+        return self._head(name, "last", lsb, weight, offset, zero, **how)
 
     def _head(
         self,
@@ -309,20 +329,28 @@ class _Lowering:
         bias: Array,
         *,
         mean: bool,
+        linears: Sequence[str] = (),
     ) -> ir.Readout:
-        """Return the readout of integers worth `unit`, with the Linear that follows in integers."""
+        """Return the readout of integers worth `unit`, with what follows in integers.
+
+        linears: the names of the Linears that `weight` is made of.
+        """
         if weight is None:
             total = np.broadcast_to(offset, len(unit)) + bias
             return ir.Readout(source=source, kind=kind, unit=unit, offset=total, mean=mean)
-        top = max(float(np.abs(part * unit).max()) for _, part in blocks(weight))
-        scale = top / (2 ** (self.numbers.readout_bits - 1) - 1) or 1.0
+        own = linears[0] if len(linears) == 1 else ""
+        most, peaks = 2 ** (self.numbers.readout_bits - 1) - 1, self.graph.grids.get(own)
+        scale, on_grid = head_units(weight, unit, peaks, most)
+        if peaks is not None:
+            self.notes[own] = {"on_grid": on_grid}
         whole = [
-            ir.fitted(np.rint(part * unit / scale).astype(np.int64)) for _, part in blocks(weight)
+            ir.fitted(np.rint(part * unit / scale[rows, None]).astype(np.int64))
+            for rows, part in blocks(weight)
         ]
         return ir.Readout(
             source=source,
             kind=kind,
-            unit=np.full(len(weight), scale),
+            unit=scale,
             offset=offset + times(weight, bias),
             weight=np.concatenate(whole),
             mean=mean,
@@ -339,7 +367,8 @@ class _Lowering:
             if source is not None:
                 unit = self.units.of(source)
                 none = np.zeros(len(unit))
-                return self._head(source, "steps", unit, matrix(op), offset, none, mean=False)
+                how: Any = {"mean": False, "linears": [name]}
+                return self._head(source, "steps", unit, matrix(op), offset, none, **how)
         amplitude = op.amplitude if isinstance(op, Population) and op.model.spiking else 1.0
         unit = self.units.of(name) * amplitude
         return self._head(name, "steps", unit, None, offset, np.zeros(len(unit)), mean=False)

@@ -8,6 +8,9 @@ Linears that add to it, up to a power of two per Linear: so Linears of different
 of different width, still add exactly. Neurons that read a stream put their recurrent weights into
 its unit likewise.
 
+Weights of a quantized file that lie on a grid (`Graph.grids`) keep its step as their unit, so that
+their integers are the file's, wherever a row has its own unit and folding kept the rows' ratios.
+
 What a vector operation sends has one unit in all channels, and as many bits as an input where
 weights multiply it; what it adds to a sum directly has the unit of the sum.
 """
@@ -29,6 +32,7 @@ from neurodeploy.graph.ir import (
     Input,
     Lstm,
     Population,
+    Quantize,
     Range,
     Reduce,
     Ternary,
@@ -38,6 +42,7 @@ from neurodeploy.graph.maps import Conv
 from neurodeploy.graph.weights import Weighted, per_row, rows_of, spread, times_columns
 from neurodeploy.matrices import blocks
 from neurodeploy.passes.bits import recurrent_name
+from neurodeploy.passes.grids import grid_units, row_tops
 from neurodeploy.program.ir import Ints, fitted
 
 EXPONENT_MAX = 7
@@ -53,11 +58,18 @@ class InputFormat:
     unit: float
 
 
-def input_format(op: Input, seen: Range, bits: int) -> InputFormat:
-    """Choose the integers of an input: spikes if all that was seen are 0 and 1.
+def input_format(graph: Graph, bits: int) -> InputFormat:
+    """Choose the integers of the input: spikes if all that was seen are 0 and 1.
 
-    Other whole numbers that fit stay as they are.
+    Other whole numbers that fit stay as they are, and a quantizer that alone reads it has chosen.
     """
+    name, op = graph.input.name, graph.input.op
+    assert isinstance(op, Input)
+    seen, readers = graph.ranges[name], [reader.op for reader in graph.readers(name)]
+    if len(readers) == 1 and isinstance(readers[0], Quantize) and not op.spiking:
+        only = readers[0]
+        if only.low >= -(2 ** (bits - 1)) and only.high - only.low < 2**bits:
+            return InputFormat(only.low, only.high, only.scale)
     top = float(max(np.abs(seen.low).max(), np.abs(seen.high).max()))
     if op.spiking or (seen.whole and seen.low.min() >= 0 and top == 1):
         return InputFormat(0, 1, 1.0)
@@ -80,6 +92,7 @@ class Units:
     """Populations that send their membrane, and sums of weighted outputs; filled by lowering."""
     exponents: dict[str, int] = field(default_factory=dict)
     _streams: dict[str, Array] = field(default_factory=dict)
+    _grids: dict[str, Array | None] = field(default_factory=dict)
     _open: set[str] = field(default_factory=set)
 
     def weight_max(self, name: str) -> int:
@@ -123,11 +136,14 @@ class Units:
 
     def sent(self, name: str) -> tuple[int, int, float]:
         """Return the least and greatest integer that a vector operation sends, and their unit."""
-        if isinstance(self.graph[name].op, Ternary):
+        op = self.graph[name].op
+        if isinstance(op, Ternary):
             return -1, 1, 1.0
+        if isinstance(op, Quantize):
+            return op.low, op.high, op.scale
         seen = self.seen(name)
         top = float(max(np.abs(seen.low).max(), np.abs(seen.high).max()))
-        heard = isinstance(self.graph[name].op, Lstm)  # by itself, through weights
+        heard = isinstance(op, Lstm)  # by itself, through weights
         weighted = heard or any(isinstance(r.op, Weighted) for r in self.graph.readers(name))
         bits, top = (self.value_bits, top) if weighted else (WIDE_BITS, 2 * top)
         signed = bool(seen.low.min() < 0)
@@ -175,7 +191,7 @@ class Units:
         again = self.recurrent_weights(reader.name)
         op = self.op(name)
         alone = isinstance(reader.op, VectorOp) or isinstance(op, Conv)
-        alone = alone and again is None
+        alone = alone and again is None and self.grid(name) is None
         if alone and _one_size(part for _, part in self.weights(name)):
             return np.full(self.graph.widths[name], self._tops(name).max())
         tops = {name: self._finest(name)}
@@ -194,15 +210,30 @@ class Units:
     def _finest(self, name: str, *, alone: bool = False) -> Array:
         """Return the least unit of each channel of a Linear in which its weights have their bits.
 
-        Alone in a sum, a pooling has weights 1.
+        Alone in a sum, a pooling has weights 1; weights on a grid have the unit of that.
         """
+        grid = self.grid(name)
+        if grid is not None:
+            return grid
         pooling = alone and isinstance(self.op(name), Conv)
         plain = pooling and _one_size(part for _, part in self.weights(name))
         return np.asarray(self._tops(name) / (1 if plain else self.weight_max(name)))
 
+    def grid(self, name: str) -> Array | None:
+        """Return the unit of each channel of a Linear in which its weights are those of the file.
+
+        None where they lie on no grid, and where they have fewer bits than that.
+        """
+        if name not in self._grids:
+            peaks, units = self.graph.grids.get(name), None
+            if peaks is not None:
+                units = grid_units(self.weights(name), peaks, self.weight_max(name))
+            self._grids[name] = None if units is None else spread(self.op(name), units)
+        return self._grids[name]
+
     def _tops(self, name: str) -> Array:
         """Return the greatest magnitude of the weights of each channel of a Linear."""
-        parts = [np.abs(_flat(part)).max(axis=1, initial=0.0) for _, part in self.weights(name)]
+        parts = [row_tops(part) for _, part in self.weights(name)]
         return spread(self.op(name), np.concatenate(parts))
 
     def recurrent(self, name: str, unit: Array) -> Array:
@@ -242,8 +273,9 @@ class Units:
         rows_unit = rows_of(self.op(name), unit * 2.0 ** self.exponents.get(name, 0))
         assert rows_unit is not None  # `_even` has seen to it
         scale, most = per_row(self.op(name), rows_unit), self.weight_max(name)
+        least = -most if self.grid(name) is None else -most - 1
         parts = [
-            np.clip(np.rint(part / scale[rows]), -most, most).astype(np.int16)
+            np.clip(np.rint(part / scale[rows]), least, most).astype(np.int16)
             for rows, part in self.weights(name)
         ]
         return fitted(np.concatenate(parts))

@@ -22,6 +22,7 @@ from neurodeploy.graph.ir import (
     LayerNorm,
     Lstm,
     Product,
+    Quantize,
     Relu,
     Rescale,
     Ternary,
@@ -143,7 +144,7 @@ def _relu(op: Relu, operands: tuple[Operand, ...], sent: Array) -> Constants:  #
     return Constants("relu", (_exact(operands[0], sent, _WIDE),), {}, sent)
 
 
-def _rescale(op: Rescale, operands: tuple[Operand, ...], sent: Array) -> Constants:  # noqa: ARG001
+def _rescale(op: Rescale | Quantize, operands: tuple[Operand, ...], sent: Array) -> Constants:  # noqa: ARG001
     return Constants("rescale", (_exact(operands[0], sent, _WIDE),), {}, sent)
 
 
@@ -264,6 +265,7 @@ def _up(value: Array) -> Ints:
 _BUILDERS: dict[type, Callable[..., Constants]] = {
     Relu: _relu,
     Rescale: _rescale,
+    Quantize: _rescale,  # what is sent has its scale and its ends
     Gelu: _gelu,
     Glu: _glu,
     Product: _product,

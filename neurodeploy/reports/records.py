@@ -44,6 +44,11 @@ def program_record(program: ir.Program) -> dict[str, Any]:
         "cores_available": program.target.cores,
         "calibration": program.notes.get("calibration"),
         "input": _input(program.source),
+        "off_grid": [
+            name
+            for name, notes in program.notes.get("layers", {}).items()
+            if notes.get("on_grid") is False
+        ],
         "verified": _in_order(program.notes.get("verified", {})),
         "layers": [_layer(program, node) for node in program],
     }

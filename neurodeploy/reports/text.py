@@ -34,6 +34,10 @@ def program_text(program: Program) -> str:
         f"scales from {data['calibration']};"
         f" an input is answered {data['latency_steps']} steps later",
         f"inputs are {data['input']}",
+        *(
+            f"{name}: its weights leave the grid that the model file gave them"
+            for name in data["off_grid"]
+        ),
         "",
         _layers(data),
         "",

@@ -105,7 +105,7 @@ class Constants(torch.nn.Module):
 
     def __init__(self, graph: Graph) -> None:
         super().__init__()
-        self.source, self.all = graph, constants(graph)
+        self.source, self.all = replace(graph, grids={}), constants(graph)
         self.changes = torch.nn.ParameterList(
             torch.nn.Parameter(torch.zeros(c.start.shape, dtype=torch.float64)) for c in self.all
         )

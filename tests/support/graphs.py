@@ -21,6 +21,7 @@ from neurodeploy.graph.ir import (
     Node,
     Population,
     Product,
+    Quantize,
     Reduce,
     Relu,
     Rescale,
@@ -121,7 +122,7 @@ class _Maker:
 
     def vector(self, source):
         """One of the nonlinear operations without memory."""
-        n, kind = self.widths[source], int(self.rng.integers(8))
+        n, kind = self.widths[source], int(self.rng.integers(9))
         if kind == 0:
             op = LayerNorm(self.positive(n), self.numbers(n), 1e-5)
         elif kind == 1:
@@ -134,6 +135,8 @@ class _Maker:
             op = Rescale()
         elif kind == 5:
             op = Relu()
+        elif kind == 8:
+            op = Quantize(0.125, -int(self.rng.integers(0, 9)), int(self.rng.integers(1, 8)))
         elif kind == 6:
             op = Lstm(self.numbers(4 * n, n), bool(self.rng.random() < 0.3))
             return self.add(op, self.linear(source, 4 * n), width=n)

@@ -352,15 +352,17 @@ def test_constants_may_have_become_nodes_and_sums_additions(graph, path):
 
 
 def test_recorded_bits_travel_along(graph, path):
-    write(replace(graph, bits={"0.linear": 4, "0.neurons": 9}), path)
+    grids = {"0.linear": (7,) * graph.widths["0.linear"]}
+    write(replace(graph, bits={"0.linear": 4, "0.neurons": 9}, grids=grids), path)
     back = read(path)
     assert identical(back, graph)
     assert back.bits == {"0.linear": 4, "0.neurons": 9}
+    assert back.grids == grids
     model = onnx.load(path)
     for wrong in ("[4]", '{"0.linear": "4"}', "{"):
         model.metadata_props[0].value = wrong
         onnx.save(model, path)
-        with pytest.raises(NeurodeployError, match="whole numbers of bits"):
+        with pytest.raises(NeurodeployError, match="whole numbers by name"):
             read(path)
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurodeploy.graph.ir import Gelu, Glu, LayerNorm, Product, Relu, Rescale, Ternary
+from neurodeploy.graph.ir import Gelu, Glu, LayerNorm, Product, Quantize, Relu, Rescale, Ternary
 from neurodeploy.graph.vectors import bounds_of, gelu, sigmoid, values_of
 from neurodeploy.passes.vectors import Operand, build, scaling
 from neurodeploy.program.vector import KINDS
@@ -201,6 +201,7 @@ OPS = [
     Rescale(),
     Glu(),
     Product(),
+    Quantize(0.25, -3, 5),
     Ternary(per_step=True, level=0.15),
     Ternary(per_step=False, level=0.4),
 ]

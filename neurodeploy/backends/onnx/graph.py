@@ -4,7 +4,7 @@
 
 The forms are those of `graph.forms.onnx`; states are zero before the first step. Ranges that
 calibration attached to the graph are not part of what it computes, and are not written. Bits that
-tuning recorded stand in the file's metadata.
+tuning recorded, and grids of weights, stand in the file's metadata.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from neurodeploy.graph.forms.onnx import (
     BITS,
     DOMAIN,
     DOMAIN_VERSION,
+    GRIDS,
     STANDARD,
     form_of,
     type_of,
@@ -74,7 +75,11 @@ def _about(graph: Graph) -> About:
             if isinstance(node.op, Neurons)
             for name, unit in node.op.model.units.items()
         },
-        metadata={BITS: json.dumps(dict(graph.bits))} if graph.bits else {},
+        metadata={
+            key: json.dumps(dict(value))
+            for key, value in ((BITS, graph.bits), (GRIDS, graph.grids))
+            if value
+        },
     )
 
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from neurodeploy.errors import InputError
 from neurodeploy.graph.forms import onnx_maps, onnx_vectors
-from neurodeploy.graph.forms.onnx_maps import WHOLE
+from neurodeploy.graph.forms.onnx_maps import WHOLE as _OF_MAPS
 from neurodeploy.graph.forms.sheet import (
     REAL,
     Echo,
@@ -56,6 +56,7 @@ from neurodeploy.graph.ir import (
     Op,
     Population,
     Product,
+    Quantize,
     Reduce,
     Relu,
     Rescale,
@@ -66,6 +67,7 @@ from neurodeploy.graph.maps import POOLINGS, Conv, Pool
 from neurodeploy.neurons import SPECS, NeuronSpec, Traced
 
 DOMAIN, DOMAIN_VERSION = "neurodeploy", 1
+GRIDS = "neurodeploy.grids"  #: metadata: the grids that weights lie on (`Graph.grids`), in JSON
 BITS = "neurodeploy.bits"  #: metadata: the bits that a graph records by node, in JSON
 PROGRAM_DOMAIN = "neurodeploy.program"  #: of exported integer programs, which are not read back
 STANDARD: dict[str, tuple[type[Op], dict[str, Any]]] = {
@@ -75,7 +77,8 @@ STANDARD: dict[str, tuple[type[Op], dict[str, Any]]] = {
     "Relu": (Relu, {}),
 }
 ALWAYS_DOUBLE = ("eps", "level")
-SCALARS = ("amplitude", *ALWAYS_DOUBLE, "groups")
+WHOLE = (*_OF_MAPS, "low", "high")  #: constants of int64
+SCALARS = ("amplitude", *ALWAYS_DOUBLE, "scale", "groups", "low", "high")
 
 
 def type_of(name: str, numbers: str) -> str:
@@ -210,6 +213,7 @@ def forms() -> dict[str, Form]:
         _stateless(Glu, {}, ()),
         *(_stateless(Lstm, {"reverse": each}, ("recurrent",)) for each in (False, True)),
         _stateless(Rescale, {}, ()),
+        _stateless(Quantize, {}, ("scale", "low", "high")),
         *(_stateless(Ternary, {"per_step": each}, ("level",)) for each in (True, False)),
         *(_stateless(Conv, {"axes": axes}, onnx_maps.CONV) for axes in onnx_maps.AXES),
         *(
@@ -282,6 +286,7 @@ _BODIES = {
     Reduce: _reduce,
     LayerNorm: onnx_vectors.layernorm,
     Gelu: onnx_vectors.gelu,
+    Quantize: onnx_vectors.quantize,
     Glu: onnx_vectors.glu,
     Lstm: onnx_vectors.lstm,
     Ternary: onnx_vectors.ternary,

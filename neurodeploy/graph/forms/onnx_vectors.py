@@ -2,7 +2,7 @@
 
     LayerNorm(x, gamma, beta, eps)    Gelu_erf(x)    Gelu_tanh(x)    Glu(x)
     Ternary_step(x, level)            Ternary_constant(x, level)     Rescale(x)
-    Lstm(x, recurrent)                Lstm_reverse(x, recurrent)
+    Lstm(x, recurrent)                Lstm_reverse(x, recurrent)     Quantize(x, scale, low, high)
 
 ReLU and products are standard operators.
 
@@ -40,6 +40,13 @@ def gelu(s: Sheet, settings: Mapping[str, Any]) -> str:
     else:
         turned = _erf(s, s.put("Div", "x", s.double(math.sqrt(2), "x")))
     return s.put("Mul", s.put("Mul", "x", half), s.put("Add", turned, one), out="y")
+
+
+def quantize(s: Sheet, settings: Mapping[str, Any]) -> str:  # noqa: ARG001
+    """Append scale * clip(round(x / scale), low, high)."""
+    near = s.put("Round", s.put("Div", "x", "scale"))
+    low, high = (s.put("CastLike", end, "x") for end in ("low", "high"))
+    return s.put("Mul", s.put("Clip", near, low, high), "scale", out="y")
 
 
 def _erf(s: Sheet, x: str) -> str:
