@@ -191,8 +191,8 @@ class _Net:
             add=lambda suffix, op, sources: self._add(_name(node) + suffix, op, sources),
             fixed=self.fixed,
         )
-        result = readers[node.op_type](call)
-        if isinstance(result, Seq) and (grid := peaks(call)) is not None:
+        grid, result = peaks(call), readers[node.op_type](call)
+        if grid is not None:
             self.grids[result.name], self.bits[result.name] = grid
         if node.op_type in ("MatMul", "Gemm") and self.readers.get(node.output[0]) == 1:
             self.linear[node.output[0]] = result.name

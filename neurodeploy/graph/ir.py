@@ -266,20 +266,11 @@ class Rescale(VectorOp):
 
 @dataclass(frozen=True, eq=False)
 class Quantize(VectorOp):
-    """x on a grid: scale * clip(rint(x / scale), low, high), halves to even.
-
-    A quantizer of activations, as QuantizeLinear of ONNX has it, its zero point in both ends.
-    """
+    """x on a grid: scale * clip(rint(x / scale), low, high), halves to even; low <= 0 <= high."""
 
     scale: float
     low: int
     high: int
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.scale < float("inf") or not self.low <= 0 <= self.high:
-            what = f"a quantizer of scale {self.scale} from {self.low} to {self.high}"
-            raise InputError("E105", what, fix="use a scale > 0, and ends around 0")
 
 
 @dataclass(frozen=True, eq=False)
@@ -385,8 +376,7 @@ class Graph:
     calibration: str = "none"  #: what the ranges come from
     bits: Mapping[str, int] = field(default_factory=dict)  #: of constants, by node, where chosen
     grids: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    """By node, of weights that are whole multiples of one number in each row, as those of a
-    quantized file: the greatest magnitude of these whole numbers, row by row."""
+    """By node whose weights are whole multiples of one number per row: the greatest, row by row."""
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self.nodes)

@@ -25,6 +25,7 @@ from neurodeploy.graph.ir import (
     Op,
     Population,
     Product,
+    Quantize,
     Reduce,
     Surrogate,
     Ternary,
@@ -144,13 +145,16 @@ def _vector(op: Op, widths: list[int], where: str) -> Iterator[NeurodeployError]
         yield InputError("E107", what, where=where)
     if isinstance(op, Ternary) and op.level < 0:
         yield InputError("E105", f"the ternary level is {op.level}; it must be >= 0", where=where)
+    if isinstance(op, Quantize) and not (op.scale > 0 and op.low <= 0 <= op.high):
+        what = f"a quantizer of scale {op.scale} from {op.low} to {op.high}"
+        yield InputError("E105", what, where=where, fix="use a scale > 0, and ends around 0")
     if isinstance(op, LayerNorm) and op.eps <= 0:
         yield InputError("E105", f"eps is {op.eps}; it must be > 0", where=where)
 
 
 def _model(op: Op, where: str) -> Iterator[NeurodeployError]:
     """Check that numbers outside arrays are possible, and that a neuron's model exists as named."""
-    for key in ("amplitude", "eps", "level"):
+    for key in ("amplitude", "eps", "level", "scale"):
         value = getattr(op, key, 0.0)
         if not np.isfinite(value):
             yield InputError("E105", f"{key} is {value}", where=where, fix="use a finite number")

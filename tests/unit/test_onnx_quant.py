@@ -294,6 +294,11 @@ def _per_input(file):
     return file.put("Gemm", "x", file.put("DequantizeLinear", *names, axis=1), transB=1)
 
 
+def _lstm(file):
+    names = (qcdq(file, np.ones(shape, int), np.float32(1), 8) for shape in ((1, 8, 4), (1, 8, 2)))
+    return file.put("LSTM", "x", *names, hidden_size=2)
+
+
 def _other_scale(file):
     point = file.constant(np.int8(0))
     levels = file.put("QuantizeLinear", "x", file.constant(np.float32(0.1)), point)
@@ -301,6 +306,9 @@ def _other_scale(file):
 
 
 REFUSED = {
+    "no scale": (lambda f: activations(f, "x", 0, -8, 7, np.int8), "a quantizer of scale 0.0"),
+    "no zero": (lambda f: activations(f, "x", 1, 2, 7, np.int8), "from 2 to 7"),
+    "weights of an LSTM": (_lstm, "leave their grid"),
     "blocks": (_blocks, "a scale for each block of weights"),
     "a scale for each input": (_per_input, "several scales in one output channel"),
     "another scale": (_other_scale, "is not that of the quantizer"),
@@ -339,7 +347,8 @@ def test_what_is_not_honoured_is_refused_by_name(name, tmp_path):
     build, text = REFUSED[name]
     file = File()
     last = build(file)
-    path = file.save(tmp_path / "q.onnx", last, ("B", 4))
+    axes = ("T", "B", 4) if name.endswith("LSTM") else ("B", 4)
+    path = file.save(tmp_path / "q.onnx", last, axes)
     with pytest.raises(NeurodeployError) as caught:
         nd.load(path)
     assert text in str(caught.value) + caught.value.fix
