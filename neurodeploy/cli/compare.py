@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING
 import click
 
 from neurodeploy.cli.output import File, Folder, json_option, progress, to_json
-from neurodeploy.cli.reading import reading_options
+from neurodeploy.cli.reading import model_argument, reading_options
 
 if TYPE_CHECKING:
     from neurodeploy.frontends import Reading
 
 
 @click.command()
-@click.argument("model", type=File)
-@click.argument("folder", type=Folder, metavar="DIR")
+@model_argument()
+@click.argument("folder", type=Folder, metavar="DIR", required=False)
 @click.option("--input", "data_path", type=File, required=True, help="Data set: .npz with x, y.")
 @reading_options
 @json_option
-def compare(model: Path, folder: Path, data_path: Path, reading: Reading, as_json: bool) -> None:
+def compare(
+    model: Path | None, folder: Path | None, data_path: Path, reading: Reading, as_json: bool
+) -> None:
     """Compare the float MODEL with the integer program in DIR that was compiled from it.
 
     Shows the accuracy of both, how many spikes of each layer agree, and the first that does not:
@@ -33,6 +35,10 @@ def compare(model: Path, folder: Path, data_path: Path, reading: Reading, as_jso
     from neurodeploy.reports.records import comparison_record
     from neurodeploy.reports.text import comparison_text
 
+    if folder is None:  # with --model, the one argument is the folder
+        model, folder = None, model
+    if folder is None or (model is None and reading.factory is None):
+        raise click.UsageError("Missing argument 'DIR'.")
     graph = read_model(model, reading).graph
     program = io.read(folder)
     data = read_data(data_path)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from neurodeploy.cli.output import BitsParam, File, Folder, json_option, progress, say, to_json
-from neurodeploy.cli.reading import reading_options
+from neurodeploy.cli.reading import model_argument, reading_options
 
 if TYPE_CHECKING:
     from neurodeploy.frontends import Model, Reading
@@ -33,7 +33,7 @@ GOLDEN = 2  # calibration samples that become the golden vectors of a bundle
 
 
 @click.command("compile")
-@click.argument("model", type=File)
+@model_argument()
 @click.option("--target", "target_name", required=True, help="Name of a target, or a .toml file.")
 @click.option("-o", "--output", type=Folder, help="Folder to write.  [default: MODEL.TARGET]")
 @click.option("--calibrate", type=File, help="Data set (.npz with x) that sets the scales.")
@@ -65,7 +65,7 @@ GOLDEN = 2  # calibration samples that become the golden vectors of a bundle
 @reading_options
 @json_option
 def compile_command(
-    model: Path,
+    model: Path | None,
     target_name: str,
     output: Path | None,
     calibrate: Path | None,
@@ -111,7 +111,7 @@ def compile_command(
             "watch": watch,
         }
         program = api.compile(network.graph, target, calibration=data, name=network.name, **how)
-    home = None if dry_run else output or Path(f"{model.stem}.{target.name}")
+    home = None if dry_run else output or Path(f"{network.name}.{target.name}")
     if home is not None:
         golden = None if data is None else data[:, :GOLDEN]
         folder.write(program, home, bundle=target.bundle, golden=golden, texts=dumps)

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 import click
 
 from neurodeploy.cli.output import File, json_option, to_json
-from neurodeploy.cli.reading import reading_options
+from neurodeploy.cli.reading import model_argument, reading_options
 
 if TYPE_CHECKING:
     from neurodeploy.frontends import Reading
 
 
 @click.command()
-@click.argument("model", type=File)
+@model_argument()
 @click.option(
     "-o", "--output", type=File, required=True, help="File to write, ending in .nir or .onnx."
 )
 @reading_options
 @json_option
-def export(model: Path, output: Path, reading: Reading, as_json: bool) -> None:
+def export(model: Path | None, output: Path, reading: Reading, as_json: bool) -> None:
     """Write MODEL (.pt, .nir, .onnx) as a NIR or ONNX graph that other tools read.
 
     The format follows from the ending of -o. What the format cannot carry is refused, never

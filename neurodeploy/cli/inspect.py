@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from neurodeploy.cli.output import File, json_option, to_json
-from neurodeploy.cli.reading import reading_options
+from neurodeploy.cli.output import json_option, to_json
+from neurodeploy.cli.reading import model_argument, reading_options
 
 if TYPE_CHECKING:
     from neurodeploy.frontends import Reading
 
 
 @click.command()
-@click.argument("path", type=File)
+@model_argument("path")
 @click.option("--full", is_flag=True, help="Print every constant, not its range.")
 @reading_options
 @json_option
-def inspect(path: Path, full: bool, reading: Reading, as_json: bool) -> None:
+def inspect(path: Path | None, full: bool, reading: Reading, as_json: bool) -> None:
     """Show what is in a model file (.pt, .nir, .onnx) or a compiled program's folder."""
-    if path.is_dir():
+    if path is not None and path.is_dir():
         _program(path, as_json)
         return
     from neurodeploy.frontends import read_model

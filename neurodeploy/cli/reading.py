@@ -1,4 +1,4 @@
-"""Options of every command that reads a model file: what the file leaves open."""
+"""The argument and options of every command that reads a model: what a file leaves open."""
 
 from __future__ import annotations
 
@@ -8,19 +8,42 @@ from typing import Any
 
 import click
 
+from neurodeploy.cli.output import File
+
 LAYOUTS = ("TBC", "BTC", "BCL", "BC", "BCHW", "TBCHW", "BTCHW")
+
+
+def model_argument(name: str = "model") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add the model file as an argument, which `--model` may stand for."""
+    return click.argument(name, type=File, required=False)
 
 
 def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options to a command, which gets what they say as `reading`."""
 
     @wraps(command)
-    def with_reading(*args: Any, layout: str | None, allow_external_data: bool, **more: Any) -> Any:
+    def with_reading(
+        *args: Any,
+        layout: str | None,
+        allow_external_data: bool,
+        factory: str | None,
+        **more: Any,
+    ) -> Any:
         from neurodeploy.frontends import Reading
 
-        return command(*args, reading=Reading(layout, allow_external_data), **more)
+        name = "path" if "path" in more else "model"
+        if factory is None and more[name] is None:
+            raise click.UsageError(f"Missing argument '{name.upper()}': a file, or give --model.")
+        return command(*args, reading=Reading(layout, allow_external_data, factory), **more)
 
     for option in (
+        click.option(
+            "--model",
+            "factory",
+            metavar="PKG.MOD:FUNCTION",
+            help="Function of your own that returns the network, or (network, example); it is run."
+            " With a .pt file too, the weights of that are loaded into it.",
+        ),
         click.option(
             "--allow-external-data",
             is_flag=True,

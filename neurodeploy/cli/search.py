@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from neurodeploy.cli.output import BitsParam, File, json_option, progress, to_json
-from neurodeploy.cli.reading import reading_options
+from neurodeploy.cli.reading import model_argument, reading_options
 
 if TYPE_CHECKING:
     from neurodeploy.frontends import Reading
 
 
 @click.command()
-@click.argument("model", type=File)
+@model_argument()
 @click.option("--target", "target_name", required=True, help="Name of a target, or a .toml file.")
 @click.option("--data", type=File, required=True, help="Data to judge by: .npz with x, y.")
 @click.option(
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @reading_options
 @json_option
 def search(
-    model: Path,
+    model: Path | None,
     target_name: str,
     data: Path,
     drop: float,

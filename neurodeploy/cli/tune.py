@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from neurodeploy.cli.output import BitsParam, File, json_option, progress, to_json
-from neurodeploy.cli.reading import reading_options
+from neurodeploy.cli.reading import model_argument, reading_options
 from neurodeploy.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ EXAMPLE = 64  # training samples that a tuned checkpoint keeps to set scales, if
 
 
 @click.command()
-@click.argument("model", type=File)
+@model_argument()
 @click.option("--data", type=File, required=True, help="Training data: .npz with x, y.")
 @click.option("--test", type=File, help="Data that the accuracies are of.  [default: --data]")
 @click.option(
@@ -44,7 +44,7 @@ EXAMPLE = 64  # training samples that a tuned checkpoint keeps to set scales, if
 @reading_options
 @json_option
 def tune(
-    model: Path,
+    model: Path | None,
     data: Path,
     test: Path | None,
     bits: Any,
@@ -78,7 +78,7 @@ def tune(
         return program, api.simulate(program, judged.x).accuracy(judged.y)
 
     chosen = {"bits": bits, "coef_bits": coef_bits}
-    place = output or Path(f"{model.stem}.tuned.pt")
+    place = output or Path(f"{network.name}.tuned.pt")
     with progress("tuning") as update:
         how: Any = {"calibration": example, "progress": update, **chosen, **recipe}
         tuned = api.tune(network.graph, target, train.x, train.y, **how)

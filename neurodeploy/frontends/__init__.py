@@ -27,37 +27,33 @@ class Reading:
     """What a user states about a file, where the file leaves it open.
 
     layout: the axes of a plain ONNX network's input, one of LAYOUTS; allow_external_data: whether
-    an ONNX file may keep data in other files, below its own folder.
+    an ONNX file may keep data in other files, below its own folder; factory: the function that
+    builds the network, package.module:function, into which a .pt file's weights are loaded.
     """
 
     layout: str | None = None
     allow_external_data: bool = False
+    factory: str | None = None
 
 
-_FOR = {"layout": ".onnx", "allow_external_data": ".onnx"}  #: the format that each is about
+_FOR = {
+    "layout": ".onnx",
+    "allow_external_data": ".onnx",
+    "factory": ".pt",
+}  #: the format that each is about
 
 
-def read_model(path: Path, reading: Reading = Reading()) -> Model:
-    """Read a trained network from a .pt, .nir or .onnx file.
+def read_model(path: Path | None, reading: Reading = Reading()) -> Model:
+    """Read a trained network from a .pt, .nir or .onnx file, or as `reading.factory` builds it.
 
     Raises InputError (E101-E108) for anything that cannot be read whole, ToolError E601 if the
     package that reads it is not installed.
     """
-    if path.suffix not in SUFFIXES:
-        raise InputError(
-            "E101",
-            f"{path.name} is not a model file",
-            where=str(path),
-            fix=f"give a file that ends in {', '.join(SUFFIXES)}",
-        )
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise InputError("E101", f"{path} {what}", fix="check the path")
-    for item in fields(reading):
-        if getattr(reading, item.name) != item.default and path.suffix != _FOR[item.name]:
-            option = f"--{item.name.replace('_', '-')}"
-            what = f"{option} is about {_FOR[item.name]} files, not {path.name}"
-            raise InputError("E101", what, where=str(path), fix=f"leave {option} out")
+    if path is None:
+        return _built(reading, None)
+    _require_file(path, reading)
+    if reading.factory is not None:
+        return _built(reading, path)
     if path.suffix == ".pt":
         require("torch", "torch")
         from neurodeploy.frontends import torch
@@ -72,6 +68,33 @@ def read_model(path: Path, reading: Reading = Reading()) -> Model:
     from neurodeploy.frontends import onnx
 
     return Model(onnx.read(path, reading), None, path.stem)
+
+
+def _built(reading: Reading, weights: Path | None) -> Model:
+    if reading.factory is None:
+        raise InputError("E101", "no model is named", fix="give a file, or package.module:function")
+    require("torch", "torch")
+    from neurodeploy.frontends import factory
+
+    return Model(*factory.read(reading.factory, weights))
+
+
+def _require_file(path: Path, reading: Reading) -> None:
+    if path.suffix not in SUFFIXES:
+        raise InputError(
+            "E101",
+            f"{path.name} is not a model file",
+            where=str(path),
+            fix=f"give a file that ends in {', '.join(SUFFIXES)}",
+        )
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise InputError("E101", f"{path} {what}", fix="check the path")
+    for item in fields(reading):
+        if getattr(reading, item.name) != item.default and path.suffix != _FOR[item.name]:
+            option = "--model" if item.name == "factory" else f"--{item.name.replace('_', '-')}"
+            what = f"{option} is about {_FOR[item.name]} files, not {path.name}"
+            raise InputError("E101", what, where=str(path), fix=f"leave {option} out")
 
 
 def require(package: str, extra: str) -> None:

@@ -1,8 +1,9 @@
 """From trained torch modules to graphs.
 
 `trace` follows `forward` with torch.fx. It knows the modules of `neurodeploy.nn`, torch.nn.Linear,
-LayerNorm, GELU, ReLU, GLU, LSTM, Dropout and Identity as nodes, looks into every other module, and
-understands sums, products, concatenation of channels, and mean, sum and last over time.
+LayerNorm, GELU, ReLU, GLU, LSTM, Dropout and Identity and the neurons of other frameworks
+(`frameworks`) as nodes, looks into every other module, and understands sums, products,
+concatenation of channels, and mean, sum and last over time.
 Everything it does not know is reported at once, each with its path.
 """
 
@@ -18,7 +19,7 @@ from torch import fx
 
 from neurodeploy import nn
 from neurodeploy.errors import InputError, NeurodeployError, together
-from neurodeploy.frontends import torch_lstm, torch_maps, torch_vectors
+from neurodeploy.frontends import frameworks, torch_foreign, torch_lstm, torch_maps, torch_vectors
 from neurodeploy.frontends.torch_layout import Layout, Layouts, after, flat, shown
 from neurodeploy.frontends.torch_modules import module_op
 from neurodeploy.frontends.torch_operations import operation
@@ -60,9 +61,22 @@ class _Fx(fx.Tracer):
 
     def is_leaf_module(self, m: torch.nn.Module, module_qualified_name: str) -> bool:
         inside = isinstance(m, torch.nn.Sequential | nn.SDTCM | nn.SDTCMBlock)
-        return isinstance(m, _LEAVES) or (
-            not inside and super().is_leaf_module(m, module_qualified_name)
+        return (
+            isinstance(m, _LEAVES)
+            or frameworks.foreign(m)
+            or (not inside and super().is_leaf_module(m, module_qualified_name))
         )
+
+    def call_module(self, m: Any, forward: Any, args: Any, kwargs: Any) -> Any:
+        """Merge steps and samples around what another framework runs on every step."""
+        inner = frameworks.lifted(m)
+        if inner is None:
+            return super().call_module(m, forward, args, kwargs)
+        x = args[0]
+        y = x.flatten(0, 1)
+        for each in inner:
+            y = super().call_module(m, forward, (y,), {}) if each is m else each(y)
+        return y.unflatten(0, (x.shape[0], x.shape[1]))
 
 
 class _Tracer:
@@ -70,7 +84,8 @@ class _Tracer:
 
     def __init__(self, module: torch.nn.Module, example: Any, *, owned: bool = False) -> None:
         self.module, self.owned = module, owned
-        self.width = None if example is None else int(np.shape(example)[-1])
+        self.shape = () if example is None else tuple(int(n) for n in np.shape(example)[2:])
+        self.width = int(np.prod(self.shape)) if self.shape else None
         self.tokens = False
         self.kind = next((p.dtype for p in module.parameters()), torch.float32)
         self.problems: list[NeurodeployError] = []
@@ -80,31 +95,31 @@ class _Tracer:
         self.taken: set[str] = set()
         self.layouts = Layouts()
         self.parts: dict[fx.Node, Any] = {}  #: what stands for a tuple, or for a part of one
+        self.foreign = torch_foreign.Foreign(self)
 
     def graph(self) -> Graph:
-        is_neuron = isinstance(self.module, _LEAVES)
+        is_neuron = isinstance(self.module, _LEAVES) or frameworks.foreign(self.module)
         root = torch.nn.Sequential(self.module) if is_neuron else self.module
         self.module = root
         try:
-            traced = _Fx().trace(root)
+            traced = _Fx().trace(root, torch_foreign.defaults(root))
         except Exception as error:  # torch.fx raises many kinds, all about the module's code
             raise InputError(
                 "E104",
                 f"{type(self.module).__name__}.forward cannot be followed: {error}",
-                fix="use a forward without branches or loops that depend on the data",
+                fix="use a forward without branches or loops that depend on the data; in place of a"
+                " loop over time, give the network of one step",
             ) from error
         self._input_width(traced)
         output = ""
         for item in traced.nodes:
             if item.op == "placeholder":
                 if not self.nodes:
-                    op = Input(self.width or 0, spiking=self.tokens, tokens=self.tokens)
-                    self.layouts.of[item] = flat(op.width)
-                    self.names[item] = self._add("input", op, [])
-                elif not item.users:
+                    self._input(item)
+                elif self.foreign.starts(item):
                     continue
                 else:
-                    self._refuse(f"input {item.name!r}", "a second input")
+                    self.refuse(f"input {item.name!r}", "a second input")
             elif item.op == "output":
                 output = self._output(item)
             else:
@@ -112,6 +127,15 @@ class _Tracer:
         if self.problems:
             raise together(self.problems)
         return Graph(tuple(self.nodes), output)
+
+    def _input(self, item: fx.Node) -> None:
+        op = Input(self.width or 0, spiking=self.tokens, tokens=self.tokens)
+        layout = torch_foreign.input_layout(self.module, self.shape or (op.width,))
+        if isinstance(layout, str):
+            self.refuse("the input", layout, "use layers of one order")
+            layout = flat(op.width)
+        self.layouts.of[item] = layout
+        self.names[item] = self.add("input", op, [])
 
     def _input_width(self, traced: fx.Graph) -> None:
         """Find the width of the input from the first layer that has one.
@@ -133,27 +157,30 @@ class _Tracer:
             )
 
     def _output(self, item: fx.Node) -> str:
-        value = item.args[0]
+        value = self.foreign.output(item.args[0])
         if not isinstance(value, fx.Node) or (value not in self.names and not self.problems):
-            self._refuse("the output", "a model that does not return one tensor")
+            self.refuse("the output", "a model that does not return one tensor")
             return ""
         return self.names.get(value, "")
 
     def _visit(self, item: fx.Node) -> None:
+        if self.foreign.part(item):
+            return
         path = str(item.target)
         module = self.module.get_submodule(path) if item.op == "call_module" else None
+        module = None if module is None else frameworks.plain(module)
         if self.layouts.reads(item) or self._follows(item, module) or self._view(item, module):
             return
-        if module is not None:
-            self._module(item, module, path)
-        else:
+        if module is None:
             self._operation(item)
+        elif not self.foreign.leaf(item, module, path):
+            self._module(item, module, path)
 
     def _follows(self, item: fx.Node, module: torch.nn.Module | None) -> bool:
         """Whether nothing can be said of `item`, as what it reads was refused."""
         refused = any(self.names.get(source) == _REFUSED for source in item.all_input_nodes)
         if refused and (item.target is operator.getitem or torch_maps.needs_layout(item, module)):
-            self._stand_in(item)
+            self.stand_in(item)
             return True
         return False
 
@@ -162,8 +189,8 @@ class _Tracer:
         layout = self.layouts.view(item, module)
         if isinstance(layout, str):
             fix = "take T and B from x.shape: y.reshape(T * B, C, H, W), y.reshape(T, B, -1)"
-            self._refuse(_shown(item, module), layout, fix)
-            self._stand_in(item)
+            self.refuse(_shown(item, module), layout, fix)
+            self.stand_in(item)
         elif layout is not None:
             self._same(item, item.all_input_nodes[0], layout)
         return layout is not None
@@ -180,12 +207,12 @@ class _Tracer:
             self._same(item, source)
             return
         if (wrong := self._misplaced(module, self.names[source])) is not None:
-            self._refuse(_shown(item, module), *wrong)
-            self._stand_in(item)
+            self.refuse(_shown(item, module), *wrong)
+            self.stand_in(item)
             return
         width = self.widths[self.names[source]]
         if isinstance(module, nn.GSU):
-            self.names[item] = torch_vectors.gsu(module, path, self.names[source], self._add)
+            self.names[item] = torch_vectors.gsu(module, path, self.names[source], self.add)
             self.layouts.of[item] = flat(width)
             return
         if isinstance(module, torch.nn.LSTM):
@@ -197,8 +224,8 @@ class _Tracer:
         if op is not None:
             self._emit(item, path, op, [source])
         elif item not in self.names:
-            self._refuse(_shown(item, module), "a layer that is not known")
-            self._stand_in(item)
+            self.refuse(_shown(item, module), "a layer that is not known")
+            self.stand_in(item)
 
     def _maps(self, item: fx.Node, module: torch.nn.Module | None) -> Op | None:
         """Return the operation over maps that `item` is; None if it is none, or was refused."""
@@ -209,8 +236,8 @@ class _Tracer:
             return torch_maps.op_of(item, module, self.layouts.of[source])
         except InputError as error:
             for each in (error, *error.others):
-                self._refuse(_shown(item, module), each.what, each.fix)
-            self._stand_in(item)
+                self.refuse(_shown(item, module), each.what, each.fix)
+            self.stand_in(item)
             return None
 
     def _lstm(self, item: fx.Node, module: torch.nn.LSTM, path: str, source: str) -> None:
@@ -219,10 +246,10 @@ class _Tracer:
         if len(item.args) > 1 or item.kwargs:
             wrong = "an LSTM that is given a state", "let it start at rest"
         if wrong is not None:
-            self._refuse(_shown(item, module), *wrong)
-            self._stand_in(item)
+            self.refuse(_shown(item, module), *wrong)
+            self.stand_in(item)
             return
-        outputs, finals = torch_lstm.layers(module, path, source, self._add)
+        outputs, finals = torch_lstm.layers(module, path, source, self.add)
         self._name(item, outputs)
         if not isinstance(module, nn.LSTM):
             self.parts[item] = outputs, (finals, "the cells of an LSTM")
@@ -242,13 +269,13 @@ class _Tracer:
         elif isinstance(part, torch_lstm.Final) and not part.reverse:
             width = self.widths[part.name]
             op = Reduce("last", np.zeros(width))
-            self.names[item] = self._add(f"{part.name}.last", op, [part.name])
+            self.names[item] = self.add(f"{part.name}.last", op, [part.name])
             self.layouts.of[item] = after(op, [flat(width)], width) or flat(width)
         else:
             backwards = isinstance(part, torch_lstm.Final)
             what = "the last output of a layer that runs backwards" if backwards else part
-            self._refuse(f"{_place(item)}{item.name}", what, "use the outputs of all steps")
-            self._stand_in(item)
+            self.refuse(f"{_place(item)}{item.name}", what, "use the outputs of all steps")
+            self.stand_in(item)
 
     def _name(self, item: fx.Node, name: str) -> None:
         """Let `item` be the sequence of node `name`."""
@@ -277,7 +304,7 @@ class _Tracer:
         source = item.all_input_nodes[0] if item.all_input_nodes else None
         layout = self.layouts.of.get(source) if source is not None else None
         if layout is not None and (pooled := torch_maps.over_positions(item, layout)) is not None:
-            self.names[item] = self._add(f"{place}pool", pooled[0], [self.names[source]])  # type: ignore[index]
+            self.names[item] = self.add(f"{place}pool", pooled[0], [self.names[source]])  # type: ignore[index]
             self.layouts.of[item] = pooled[1]
             return
         if (op := self._maps(item, None)) is not None:
@@ -287,8 +314,8 @@ class _Tracer:
             return
         found = operation(item, self.layouts, self.widths, self.names, self.kind)
         if found is None:
-            self._refuse(f"{place}{_shown(item)}", f"an operation that is not known: {item.op}")
-            self._stand_in(item)
+            self.refuse(f"{place}{_shown(item)}", f"an operation that is not known: {item.op}")
+            self.stand_in(item)
             return
         op, inputs = found
         if op is None:
@@ -298,7 +325,7 @@ class _Tracer:
 
     def _emit(self, item: fx.Node, name: str, op: Op, inputs: list[fx.Node]) -> None:
         """Append `op`; refuse it where it cannot read values as they are laid out."""
-        self.names[item] = self._add(name, op, [self.names[source] for source in inputs])
+        self.names[item] = self.add(name, op, [self.names[source] for source in inputs])
         width = self.widths[self.names[item]]
         known = [self.layouts.of[source] for source in inputs if source in self.layouts.of]
         layout = after(op, known, width) if known else flat(width)
@@ -306,9 +333,9 @@ class _Tracer:
         if layout is None:
             what = f"it reads {', '.join(map(shown, known))}"
             fix = "bring all to [T, B, channels]: y.reshape(T, B, -1), with T and B of x.shape"
-            self._refuse(name, what, fix)
+            self.refuse(name, what, fix)
 
-    def _add(self, name: str, op: Op, inputs: list[str]) -> str:
+    def add(self, name: str, op: Op, inputs: list[str]) -> str:
         """Append a node that reads nodes by name; return its own name, made unique."""
         unique, count = name, 1
         while unique in self.taken:
@@ -318,12 +345,12 @@ class _Tracer:
         self.widths[unique] = op.width_of([self.widths[name] for name in inputs])
         return unique
 
-    def _stand_in(self, item: fx.Node) -> None:
+    def stand_in(self, item: fx.Node) -> None:
         """Let what reads a refused node be looked at too, so that all problems are reported."""
         self.names[item] = _REFUSED
         self.widths[_REFUSED] = 1
 
-    def _refuse(self, where: str, what: str, fix: str = "") -> None:
+    def refuse(self, where: str, what: str, fix: str = "") -> None:
         hint = fix or "use layers of neurodeploy.nn, torch.nn.Linear, +, *, cat, mean, sum, x[-1]"
         self.problems.append(InputError("E104", f"{where}: {what}", fix=hint))
 
@@ -348,9 +375,10 @@ def _is_identity(module: torch.nn.Module) -> bool:
 
 
 def _input_width(module: torch.nn.Module) -> int | None:
-    for name in ("input_size", "width", "in_features"):
-        if isinstance(value := getattr(module, name, None), int):
-            return value
+    for name in ("input_size", "width", "in_features", "linear_features"):
+        value = getattr(module, name, None)
+        if isinstance(value, int) or (isinstance(value, torch.Tensor) and not value.dim()):
+            return int(value)
     return None
 
 

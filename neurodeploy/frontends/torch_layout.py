@@ -91,10 +91,11 @@ def after(op: Op, layouts: Sequence[Layout], width: int) -> Layout | None:
     if isinstance(op, Maps) and len(sizes(first)) > 1:
         return (*heads(first), *(Axis("", count) for count in op.out_shape))
     if isinstance(op, Reduce):
-        return first[1:] if first[0] == ("T", 1) else None
+        rest = tuple(axis for axis in first if axis != ("T", 1))
+        return rest if len(rest) < len(first) else None
     if isinstance(op, _EACH):
         return first
-    if len(sizes(first)) > 1 or (not isinstance(op, _LAST) and len(heads(first)) != 2):
+    if len(sizes(first)) > 1 or (not isinstance(op, _LAST) and heads(first) != heads(flat(1))):
         return None
     return (*heads(first), Axis("", width))
 
@@ -111,6 +112,11 @@ class Layouts:
         layouts = [self.of[item] for item in items if item in self.of]
         first = {(len(heads(layout)), len(layout)) for layout in layouts}
         return len(first) == 1 and all(dim in (at, at - axes) for at, axes in first)
+
+    def time(self, item: Any) -> int:
+        """Return which axis the steps are; where there is none, the first, which is refused."""
+        layout = self.of.get(item, ())
+        return layout.index(Axis("T", 1)) if Axis("T", 1) in layout else 0
 
     def reads(self, item: fx.Node) -> bool:
         """Whether `item` only reads a size; it is known from now on."""

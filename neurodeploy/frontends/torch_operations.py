@@ -16,6 +16,7 @@ from neurodeploy.graph.ir import Add, Affine, Concat, Op, Product, Reduce, vecto
 
 _SUMS = (operator.add, operator.iadd, torch.add)
 _PRODUCTS = (operator.mul, operator.imul, torch.mul)
+_LAST_STEP: dict[int, Any] = {0: -1, 1: (slice(None, None, None), -1)}  #: by the axis of the steps
 
 Found = tuple[Op | None, list[fx.Node]] | None
 
@@ -39,7 +40,8 @@ def operation(
         parts = list(args[0])  # type: ignore[arg-type]
         dim = item.kwargs.get("dim", args[1] if len(args) > 1 else 0)
         return (Concat(), parts) if layouts.of_channels(dim, parts) else None
-    if target is operator.getitem and args[1] == -1:
+    at = layouts.time(args[0]) if args and isinstance(args[0], fx.Node) else 0
+    if target is operator.getitem and args[1] == _LAST_STEP.get(at):
         return _reduction("last", args[0], widths, names)
     name = target if isinstance(target, str) else getattr(target, "__name__", "")
     if name in ("mean", "sum") and (item.op == "call_method" or target in (torch.mean, torch.sum)):
@@ -47,7 +49,7 @@ def operation(
         extra = {key for key, value in item.kwargs.items() if key != "dim" and value}
         return (
             _reduction(name, args[0], widths, names)
-            if dim in (0, (0,), [0]) and not extra
+            if dim in (at, (at,), [at]) and not extra
             else None
         )
     if name in ("contiguous", "clone", "detach", "float", "double") and len(args) == 1:

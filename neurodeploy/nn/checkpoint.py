@@ -361,9 +361,25 @@ def _checked(content: Any, where: str) -> dict[str, Any]:
         raise InputError("E101", what, where=where, fix="save the model again")
     if isinstance(content, dict) and _is_state(content):
         what = "the file holds weights without an architecture (a state dict)"
-        fix = f"load it into the model it belongs to, then: {SAVE_HINT}"
+        fix = f"name what builds the model with --model package.module:function; or: {SAVE_HINT}"
         raise InputError("E103", what, where=where, fix=fix)
     raise InputError("E101", "the file is not a saved model", where=where, fix=SAVE_HINT)
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Return the weights in a file that holds a state dict, or a checkpoint of ours.
+
+    Raises InputError E101 for another file, E102 for one that holds code.
+    """
+    content = _read(path)
+    inner: Any = content
+    if isinstance(content, dict):
+        inner = content.get("state", content.get("state_dict", content))
+    if not isinstance(inner, dict) or not all(isinstance(v, Tensor) for v in inner.values()):
+        what = "the file holds no weights by name (a state dict)"
+        fix = "write it with torch.save(model.state_dict(), path)"
+        raise InputError("E101", what, where=str(path), fix=fix)
+    return inner
 
 
 def _is_state(content: dict[Any, Any]) -> bool:
