@@ -75,7 +75,7 @@ def per_channel(width, low, high):
 
 SNN = {
     "Leaky": {"beta": per_channel},
-    "Lapicque": {"R": 2.0, "C": 3.0, "time_step": 0.7},
+    "Lapicque": {"R": 3.0, "C": 1.5, "time_step": 0.7},
     "Synaptic": {"alpha": per_channel, "beta": 0.8},
     "RLeaky": {"beta": 0.85, "linear_features": SIZES[1]},
     "RLeaky one to one": {"beta": 0.85, "all_to_all": False, "V": 0.4},
