@@ -59,16 +59,53 @@ __all__ = [
 
 
 def load(
-    path: str | Path, *, layout: str | None = None, allow_external_data: bool = False
+    path: str | Path,
+    *,
+    layout: str | None = None,
+    allow_external_data: bool = False,
+    source: str | None = None,
+    defaults: bool = False,
+    dt: float | Mapping[str, float] | None = None,
+    reset: str | Mapping[str, str] | None = None,
+    reset_delay: bool | Mapping[str, bool] | None = None,
+    compare: str | Mapping[str, str] | None = None,
+    norm_input: bool | Mapping[str, bool] | None = None,
+    spikes: str | Mapping[str, str] | None = None,
+    v_min: float | str | Mapping[str, float | str] | None = None,
+    tau_syn: float | str | Mapping[str, float | str] | None = None,
+    feedback_bias: str | Mapping[str, str] | None = None,
 ) -> Graph:
     """Return the graph of a model file: .pt (written by `save`), .nir or .onnx.
 
     layout: the axes of a plain ONNX network's input where the file leaves them open, such as "TBC"
     (`frontends.LAYOUTS`); allow_external_data: whether an ONNX file may keep data in other files,
-    below its folder.
-    `neurodeploy.nn.load` reads a .pt back as a trainable module. Raises InputError or ToolError.
+    below its folder. All others are what a NIR file of another tool does not state, for all neurons
+    or by patterns of names, {"*": "zero", "lif1": "none"}: source: the tool, "snntorch", "norse",
+    "sinabs", "spikingjelly", "rockpool" or "nir-paper", where the file does not tell; defaults: for
+    what nothing else states, the tool's own; dt: seconds of a step; reset: "subtract", "zero" or
+    "none"; reset_delay: whether it comes a step later; compare: ">" or ">="; norm_input: whether
+    input is scaled by 1 - decay; spikes: "many" or "one" a step; v_min: the least membrane, or
+    "none"; tau_syn: steps, or "none"; feedback_bias: whether the bias of a loop's weights counts
+    "always", or, "late", from the second step on.
+    `neurodeploy.nn.load` reads a .pt back as a trainable module. Raises InputError or ToolError;
+    E108 lists all that has to be stated.
     """
-    return read_model(Path(path), Reading(layout, allow_external_data)).graph
+    reading = Reading(
+        layout=layout,
+        allow_external_data=allow_external_data,
+        source=source,
+        defaults=defaults,
+        dt=dt,
+        reset=reset,
+        reset_delay=reset_delay,
+        compare=compare,
+        norm_input=norm_input,
+        spikes=spikes,
+        v_min=v_min,
+        tau_syn=tau_syn,
+        feedback_bias=feedback_bias,
+    )
+    return read_model(Path(path), reading).graph
 
 
 def save(model: Any, path: str | Path, example: Any = None) -> None:

@@ -29,18 +29,33 @@ class Reading:
     layout: the axes of a plain ONNX network's input, one of LAYOUTS; allow_external_data: whether
     an ONNX file may keep data in other files, below its own folder; factory: the function that
     builds the network, package.module:function, into which a .pt file's weights are loaded.
+
+    The others are about NIR files of other tools (`nir_profiles`, `nir_stated`), each one value for
+    all neurons or a mapping from patterns of names. source: the tool; defaults: what nothing else
+    states is as that tool has it by default; dt: seconds of a step; reset: "subtract", "zero",
+    "none"; reset_delay: whether it comes a step later; compare: ">" or ">="; norm_input: whether
+    the input is scaled by 1 - decay; spikes: "many" or "one" a step; v_min: the least membrane, or
+    "none"; tau_syn: steps, or "none"; feedback_bias: whether the bias of a loop's weights counts
+    "always", or, "late", from the second step on.
     """
 
     layout: str | None = None
     allow_external_data: bool = False
     factory: str | None = None
+    source: str | None = None
+    defaults: bool = False
+    dt: Any = None
+    reset: Any = None
+    reset_delay: Any = None
+    compare: Any = None
+    norm_input: Any = None
+    spikes: Any = None
+    v_min: Any = None
+    tau_syn: Any = None
+    feedback_bias: Any = None
 
 
-_FOR = {
-    "layout": ".onnx",
-    "allow_external_data": ".onnx",
-    "factory": ".pt",
-}  #: the format that each is about
+_FOR = {"layout": ".onnx", "allow_external_data": ".onnx", "factory": ".pt"}  #: else .nir
 
 
 def read_model(path: Path | None, reading: Reading = Reading()) -> Model:
@@ -63,7 +78,7 @@ def read_model(path: Path | None, reading: Reading = Reading()) -> Model:
     if path.suffix == ".nir":
         from neurodeploy.frontends import nir
 
-        return Model(nir.read(path), None, path.stem)
+        return Model(nir.read(path, reading), None, path.stem)
     require("onnx", "onnx")
     from neurodeploy.frontends import onnx
 
@@ -73,6 +88,7 @@ def read_model(path: Path | None, reading: Reading = Reading()) -> Model:
 def _built(reading: Reading, weights: Path | None) -> Model:
     if reading.factory is None:
         raise InputError("E101", "no model is named", fix="give a file, or package.module:function")
+    _only_about(".pt", reading, reading.factory)
     require("torch", "torch")
     from neurodeploy.frontends import factory
 
@@ -90,11 +106,17 @@ def _require_file(path: Path, reading: Reading) -> None:
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
         raise InputError("E101", f"{path} {what}", fix="check the path")
+    _only_about(path.suffix, reading, path.name)
+
+
+def _only_about(suffix: str, reading: Reading, name: str) -> None:
+    """Refuse what is stated about files of another format (InputError E101)."""
     for item in fields(reading):
-        if getattr(reading, item.name) != item.default and path.suffix != _FOR[item.name]:
+        format = _FOR.get(item.name, ".nir")
+        if getattr(reading, item.name) != item.default and suffix != format:
             option = "--model" if item.name == "factory" else f"--{item.name.replace('_', '-')}"
-            what = f"{option} is about {_FOR[item.name]} files, not {path.name}"
-            raise InputError("E101", what, where=str(path), fix=f"leave {option} out")
+            what = f"{option} is about {format} files, not {name}"
+            raise InputError("E101", what, fix=f"leave {option} out")
 
 
 def require(package: str, extra: str) -> None:

@@ -1,4 +1,4 @@
-"""Read NIR files: those that neurodeploy wrote, back to the identical graph, and plain chains.
+"""Read NIR files: those that neurodeploy wrote, back to the identical graph, and other tools'.
 
 Our files carry the graph's constants in their metadata, and primitives derived from those. The
 primitives are derived again and compared with what stands in the file: a number edited in either
@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.errors import InputError, NeurodeployError, together
-from neurodeploy.frontends import nir_stock
+from neurodeploy.frontends import Reading, nir_stock
 from neurodeploy.frontends.nir_file import read_net
+from neurodeploy.frontends.nir_stated import STATEMENTS, Stated, option
 from neurodeploy.graph.forms.nir import OWNER, keys, net
 from neurodeploy.graph.forms.nir_net import Net, Part, digest
 from neurodeploy.graph.ir import Graph
@@ -26,8 +27,8 @@ _CLOSE = 1e-6  # derived numbers of another machine's exp and cos; edits are fou
 _FIX = "export the model again; numbers derived from others cannot be edited alone"
 
 
-def read(path: Path) -> Graph:
-    """Return the graph in a NIR file.
+def read(path: Path, reading: Reading = Reading()) -> Graph:  # noqa: B008 (it is frozen)
+    """Return the graph in a NIR file; reading: what the user states about another tool's.
 
     Raises InputError E101 (unreadable, truncated, reaches outside itself, too large), E104 (every
     node that is not known), E105, E107 (constants and wiring), E108 (nodes that disagree with the
@@ -36,7 +37,10 @@ def read(path: Path) -> Graph:
     found = read_net(path)
     nir_stock.check_types(found, path)
     if OWNER not in found.metadata:
-        return nir_stock.graph(found, path)
+        given = {key: getattr(reading, key) for key in STATEMENTS}
+        stated = Stated.of(given, defaults=reading.defaults)
+        return nir_stock.graph(found, path, reading.source, stated)
+    _nothing_open(reading, path)
     head = found.metadata[OWNER]
     record = _record(head, path)
     graph = from_record(record, _arrays(found, record, path), str(path))
@@ -51,6 +55,15 @@ def read(path: Path) -> Graph:
         what = "numbers of nodes were edited that derive from the metadata, or the digest was"
         raise InputError("E108", what, where=str(path), fix=_FIX)
     return graph
+
+
+def _nothing_open(reading: Reading, path: Path) -> None:
+    for key in ("source", "defaults", *STATEMENTS):
+        if getattr(reading, key) not in (None, False):
+            what = (
+                f"{option(key)} has no meaning: a file that neurodeploy wrote leaves nothing open"
+            )
+            raise InputError("E101", what, where=str(path), fix="leave it out")
 
 
 def _record(head: Any, path: Path) -> Any:

@@ -49,7 +49,7 @@ def _edges(
     array = np.asarray(edges)
     if edges is None or (array.size and (array.ndim != 2 or array.shape[1] != 2)):
         raise bad(path, "edges are not pairs of names", at or "/node")
-    for source, target in array.reshape(-1, 2):
+    for source, target in array.reshape(-1, 2).tolist():
         for name in (source, target):
             if name not in parts:
                 raise bad(path, f"an edge names {name!r}, which does not exist", at or "/node")

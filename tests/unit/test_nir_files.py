@@ -338,7 +338,8 @@ def test_our_files_without_their_metadata_are_ambiguous(path):
         del file["node/metadata"]
     (only,) = refused(path)
     assert only["code"] == "E108"
-    assert "'0.neurons' (NIRGraph)" in only["what"]
+    assert "a loop among 0.neurons.im" in only["what"]
+    assert "on which connection a step passes" in only["what"]
 
 
 class TestChild:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from neurodeploy.errors import NeurodeployError
-from neurodeploy.frontends import nir_child, nir_walk
+from neurodeploy.frontends import Reading, nir_child, nir_walk
 from neurodeploy.frontends.nir import read
 from neurodeploy.graph.interpret import interpret
 
@@ -19,9 +19,9 @@ def in_process(monkeypatch):
     monkeypatch.setattr(nir_child, "tree", nir_walk.walk)
 
 
-def refused(path):
+def refused(path, reading=Reading()):  # noqa: B008
     with pytest.raises(NeurodeployError) as caught:
-        read(path)
+        read(path, reading)
     assert caught.value.exit_code == 3
     return caught.value.records()
 
@@ -81,41 +81,49 @@ def test_stock_chains_that_mean_one_thing_are_read(tmp_path):
     assert graph["threshold"].op.options == {"compare": ">"}
 
 
-def test_ambiguous_and_unsupported_nodes_are_all_listed_with_what_is_missing(tmp_path):
+def test_all_that_is_wrong_is_listed_at_once(tmp_path):
     one = np.ones(3)
     lif = nir.LIF(tau=one, r=one, v_leak=one, v_threshold=one)
     kernel = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
     conv = nir.Conv1d(input_shape=3, weight=np.ones((1, 1, 1)), bias=np.ones(1), **kernel)
-    delay = nir.Delay(delay=one)
     path = tmp_path / "s.nir"
+    shape = np.array([3])
+    delay = nir.Delay(delay=one)
     nodes = {
-        "input": nir.Input(np.array([3])),
+        "input": nir.Input(shape),
         "a": lif,
         "b": conv,
         "c": delay,
-        "output": nir.Output(np.array([3])),
+        "output": nir.Output(shape),
     }
-    edges = [("input", "a"), ("a", "b"), ("b", "c"), ("c", "output")]
+    edges = [("input", "a"), ("a", "c"), ("a", "b"), ("c", "output")]
     nir.write(path, nir.NIRGraph(nodes, edges, type_check=False))
-    first, second = refused(path)
-    assert first["code"] == "E104"
-    assert "'b' (Conv1d)" in first["what"]
-    assert second["code"] == "E108"
-    assert "'a' (LIF), 'c' (Delay)" in second["what"]
-    for word in ("step length", "discretised", "comparator", "reset", "order"):
-        assert word in second["what"]
+    (only,) = refused(path)
+    assert only["code"] == "E108"
+    for word in ("LIF", "which tool wrote it", "step length", "discretised", "compare", "reset"):
+        assert word in only["what"]
+    assert "--source snntorch | norse" in only["fix"]
+    records = refused(path, Reading(source="nir-paper", reset="zero"))
+    assert [record["code"] for record in records] == ["E107", "E104", "E108"]
+    assert "it reads (3,), not (maps, length)" in records[0]["what"]
+    assert "a graph has no delays" in records[1]["what"]
+    assert "reset_delay (" in records[2]["what"]
 
 
-def bad_shape(file):
-    del file["node/nodes/input/shape"]
-    file["node/nodes/input/shape"] = np.array([1, 3])
+def test_an_axis_of_samples_in_front_is_left_out(tmp_path):
+    path = stock(tmp_path, nir.Affine(np.arange(6.0).reshape(2, 3), np.ones(2)))
+    for shape in ([1, 3], [4, 3], [7, 1, 3]):
+        with h5py.File(path, "a") as file:
+            place(SHAPE, np.array(shape))(file)
+        assert read(path).widths["input"] == 3
 
 
 AFFINE = "node/nodes/affine"
 SHAPE = "node/nodes/input/shape"
+AXES = np.array([3, 2])
 
 STOCK = {
-    "a batch axis": ("E108", "which axis holds the channels", bad_shape),
+    "axes that nothing reads": ("E107", "3 columns, and it reads (3, 2)", place(SHAPE, AXES)),
     "a loop": ("E107", "a loop among", edges(lambda e: [*e, ("affine", "affine")])),
     "an edge twice": ("E107", "stands there twice", edges(lambda e: [*e, e[0]])),
     "no way to the output": ("E107", "nothing leads to it", edges(lambda e: e[:1])),
