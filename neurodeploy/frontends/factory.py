@@ -30,15 +30,20 @@ def read(name: str, weights: Path | None = None) -> tuple[Graph, Any, str]:
     """
     module, example = _built(name)
     if weights is not None:
+        if not isinstance(module, torch.nn.Module):
+            what, fix = "a torch.export program has its weights", "leave the weights' file out"
+            raise InputError("E101", what, where=name, fix=fix)
         _load(module, weights, name)
-    graph = trace(module.eval(), example)
+    if isinstance(module, torch.nn.Module):
+        module.eval()
+    graph = trace(module, example)
     if example is not None:
         example = torch.as_tensor(example).detach().cpu().numpy()
         example = example.reshape(*example.shape[:2], -1)
     return graph, example, name.rpartition(":")[2] if weights is None else weights.stem
 
 
-def _built(name: str) -> tuple[torch.nn.Module, Any]:
+def _built(name: str) -> tuple[Any, Any]:
     try:
         made = _function(name)()
     except InputError:
@@ -47,7 +52,7 @@ def _built(name: str) -> tuple[torch.nn.Module, Any]:
         what = f"{name}() failed: {type(error).__name__}: {error}"
         raise InputError("E101", what, where=name, fix="run it in Python first") from error
     module, example = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
-    if not isinstance(module, torch.nn.Module):
+    if not isinstance(module, torch.nn.Module | torch.export.ExportedProgram):
         what = f"{name}() returned a {type(made).__name__}, not a network"
         raise InputError("E101", what, where=name, fix="return the module, or (module, example)")
     if example is not None and len(getattr(example, "shape", ())) < 3:

@@ -19,7 +19,14 @@ from torch import fx
 
 from neurodeploy import nn
 from neurodeploy.errors import InputError, NeurodeployError, together
-from neurodeploy.frontends import frameworks, torch_foreign, torch_lstm, torch_maps, torch_vectors
+from neurodeploy.frontends import (
+    frameworks,
+    torch_export,
+    torch_foreign,
+    torch_lstm,
+    torch_maps,
+    torch_vectors,
+)
 from neurodeploy.frontends.torch_layout import Layout, Layouts, after, flat, shown
 from neurodeploy.frontends.torch_modules import module_op
 from neurodeploy.frontends.torch_operations import operation
@@ -46,13 +53,15 @@ _LEAVES = (
 _REFUSED = "refused"
 
 
-def trace(module: torch.nn.Module, example: Any = None) -> Graph:
-    """Return the graph of a trained module whose forward takes x [T, B, C].
+def trace(module: Any, example: Any = None) -> Graph:
+    """Return the graph of a trained module, or torch.export program, that takes x [T, B, C].
 
     example: one such x, which also tells the width where the module does not. Constants are
     those the module computes with, in its own precision. Raises InputError E104 naming every
     layer and operation that is not known, E105 for NaN or infinite weights.
     """
+    if isinstance(module, torch.export.ExportedProgram):
+        module = torch_export.module_of(module)
     return rules.check(_Tracer(module, example).graph())
 
 

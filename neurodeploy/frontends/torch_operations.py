@@ -47,6 +47,7 @@ def operation(
     if name in ("mean", "sum") and (item.op == "call_method" or target in (torch.mean, torch.sum)):
         dim = item.kwargs.get("dim", args[1] if len(args) > 1 else None)
         extra = {key for key, value in item.kwargs.items() if key != "dim" and value}
+        extra |= {"keepdim"} if any(args[2:]) else set()
         return (
             _reduction(name, args[0], widths, names)
             if dim in (at, (at,), [at]) and not extra
