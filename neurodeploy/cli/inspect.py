@@ -11,56 +11,136 @@ from neurodeploy.cli.output import json_option, to_json
 from neurodeploy.cli.reading import model_argument, reading_options
 
 if TYPE_CHECKING:
-    from neurodeploy.frontends import Reading
+    from neurodeploy.frontends import Model, Reading
     from neurodeploy.graph.ir import Graph
+
+MOST_WEIGHTS = 4_000_000  #: of a network that all targets are tried for without being asked
+STEPS, SAMPLES = 64, 4  #: of the example, that set the scales
 
 
 @click.command()
 @model_argument("path")
 @click.option("--full", is_flag=True, help="Print every constant, not its range.")
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    help="Say whether this target holds the network; repeatable.  [default: all, if it is small]",
+)
 @reading_options
 @json_option
-def inspect(path: Path | None, full: bool, reading: Reading, as_json: bool) -> None:
-    """Show what is in a model file (.pt, .nir, .onnx) or a compiled program's folder."""
+def inspect(
+    path: Path | None, full: bool, targets: tuple[str, ...], reading: Reading, as_json: bool
+) -> None:
+    """Show what is in a model file (.pt, .nir, .onnx) or a compiled program's folder.
+
+    Of a model: every node with its constants and their units, and what each target makes of it. Of
+    a file that leaves something open, all that has to be stated.
+    """
     if path is not None and path.is_dir():
         _program(path, as_json)
         return
     if path is not None and path.suffix == ".nir" and path.is_file():
-        _nir(path, reading, full=full, as_json=as_json)
+        _nir(path, reading, full=full, targets=targets, as_json=as_json)
         return
     from neurodeploy.frontends import read_model
 
-    graph = read_model(path, reading).graph
-    click.echo(to_json("inspect", _record(graph)) if as_json else _text(graph, full))
+    model = read_model(path, reading)
+    if as_json:
+        click.echo(to_json("inspect", _record(model, targets)))
+    else:
+        click.echo(_text(model, full, targets))
 
 
-def _record(graph: Graph) -> dict[str, Any]:
+def _record(model: Model, targets: tuple[str, ...]) -> dict[str, Any]:
+    from neurodeploy.graph.text import constants
+
+    graph, weights = model.graph, _weights(model.graph)
     nodes = [
         {
             "name": node.name,
             "operation": type(node.op).__name__,
             "width": graph.widths[node.name],
             "reads": list(node.inputs),
+            "constants": constants(node.op),
         }
         for node in graph
     ]
-    return {"nodes": nodes, "output": graph.output}
+    held = [_held(model, name) for name in _targets(targets, weights)]
+    about = {"weights": weights, "bits": dict(graph.bits), "targets": held}
+    return {"nodes": nodes, "output": graph.output, **about}
 
 
-def _text(graph: Graph, full: bool) -> str:
+def _text(model: Model, full: bool, targets: tuple[str, ...]) -> str:
     from neurodeploy.graph.text import text
 
-    return text(graph, full=full)
+    graph, weights = model.graph, _weights(model.graph)
+    names = _targets(targets, weights)
+    lines = [
+        f"{model.name}: {len(graph)} nodes, {weights:,} weights;"
+        f" input [T, B, {graph.widths[graph.input.name]}]",
+        text(graph, full=full),
+        *(_line(_held(model, name)) for name in names),
+    ]
+    if not names:
+        lines.append(f"targets: not tried with {weights:,} weights; name one: --target asic45")
+    return "\n".join(lines)
 
 
-def _nir(path: Path, reading: Reading, *, full: bool, as_json: bool) -> None:
+def _weights(graph: Graph) -> int:
+    from neurodeploy.graph.weights import Weighted
+
+    return sum(node.op.stored.size for node in graph if isinstance(node.op, Weighted))
+
+
+def _targets(asked: tuple[str, ...], weights: int) -> tuple[str, ...]:
+    from neurodeploy.targets.find import target_names
+
+    return asked or (tuple(target_names()) if weights <= MOST_WEIGHTS else ())
+
+
+def _held(model: Model, name: str) -> dict[str, Any]:
+    """Return whether a target holds a network, or all that it does not have for it."""
+    from neurodeploy.errors import FitError, InputError
+    from neurodeploy.passes.pipeline import compile_graph
+    from neurodeploy.reports.records import program_record
+    from neurodeploy.targets import target
+
+    chip = target(name)
+    sample = None if model.example is None else model.example[:STEPS, :SAMPLES]
+    try:
+        program = compile_graph(model.graph, chip, calibration=sample).program
+    except (FitError, InputError) as error:
+        return {"name": chip.name, "ok": False, "problems": error.records()}
+    found = program_record(program)
+    used = {
+        key: found[key] for key in ("cores", "cores_available", "synapses", "weights", "neurons")
+    }
+    memory = {"memory_kib": found["weight_kib"] + found["state_kib"]}
+    return {"name": chip.name, "ok": True, "problems": [], **used, **memory}
+
+
+def _line(row: dict[str, Any]) -> str:
+    if row["ok"]:
+        cores = f"{row['cores']} of {row['cores_available']} cores"
+        return f"target {row['name']}: ok, {cores}, {row['memory_kib']:.4g} KiB"
+    lines = [f"target {row['name']}: {len(row['problems'])} limits are broken"]
+    for problem in row["problems"]:
+        where = f" ({problem['where']})" if problem["where"] else ""
+        lines.append(f"    [{problem['code']}] {problem['what']}{where}")
+    return "\n".join(lines)
+
+
+def _nir(
+    path: Path, reading: Reading, *, full: bool, targets: tuple[str, ...], as_json: bool
+) -> None:
     """Show what stands in the file, then the graph that it is, or why it is none yet."""
     from neurodeploy.errors import NeurodeployError
     from neurodeploy.frontends import nir_text, read_model
 
     file = {"nodes": nir_text.described(path), "writer": nir_text.writer(path)}
     try:
-        graph = read_model(path, reading).graph
+        model = read_model(path, reading)
     except NeurodeployError as error:
         if error.code == "E101":
             raise
@@ -70,11 +150,11 @@ def _nir(path: Path, reading: Reading, *, full: bool, as_json: bool) -> None:
             click.echo(f"{nir_text.text(path)}\n\nnot a graph as it stands:\n{error}")
         return
     if as_json:
-        click.echo(to_json("inspect", {**_record(graph), "file": file}))
+        click.echo(to_json("inspect", {**_record(model, targets), "file": file}))
     elif file["writer"] == "neurodeploy":
-        click.echo(_text(graph, full))
+        click.echo(_text(model, full, targets))
     else:
-        click.echo(f"{nir_text.text(path)}\n\nas a graph:\n{_text(graph, full)}")
+        click.echo(f"{nir_text.text(path)}\n\nas a graph:\n{_text(model, full, targets)}")
 
 
 def _program(path: Path, as_json: bool) -> None:

@@ -112,8 +112,8 @@ def _node(graph: Graph, node: Node) -> Iterator[NeurodeployError]:
         yield InputError("E105", "variance + eps must be > 0", where=where)
     if isinstance(node.op, Neurons):
         yield from _parameters(node.op, where)
-    if isinstance(node.op, Population) and not np.all(np.isin(node.op.sign, (-1, 0, 1))):
-        yield InputError("E107", "signs are -1, 0 or 1", where=where)
+    if isinstance(node.op, Population):
+        yield from _coefficients(node.op, where)
 
 
 def _reads(op: Op, widths: list[int], where: str) -> Iterator[NeurodeployError]:
@@ -173,6 +173,21 @@ def _model(op: Op, where: str) -> Iterator[NeurodeployError]:
         yield InputError("E107", what, where=where, fix=f"choose from {choices}")
     if isinstance(op, Population) and set(op.coefs) != set(spec.coefs._fields):
         yield InputError("E107", f"{spec.name} has coefficients {spec.coefs._fields}", where=where)
+
+
+def _coefficients(op: Population, where: str) -> Iterator[NeurodeployError]:
+    """Check signs, and that coefficients which no step reads say nothing."""
+    if not np.all(np.isin(op.sign, (-1, 0, 1))):
+        yield InputError("E107", "signs are -1, 0 or 1", where=where)
+    read, fix = op.model.traced(op.options).used, "fold the trained neurons again"
+    for key, value in op.coefs.items():
+        if key in op.model.tables and bool(len(value)) != (key in read):
+            what = f"the table {key} of {op.spec} has {len(value)} rows, and is "
+            what += "read" if key in read else "not read"
+            yield InputError("E107", f"{what} with {dict(op.options)}", where=where, fix=fix)
+        elif key not in read and not (np.all(value == 0) or np.all(value == 1)):
+            what = f"{op.spec} with {dict(op.options)} does not read its {key}, which is not 0 or 1"
+            yield InputError("E107", what, where=where, fix=fix)
 
 
 def _parameters(op: Neurons, where: str) -> Iterator[NeurodeployError]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.graph.ir import Graph, Neurons, Node, Population
+from neurodeploy.graph.ir import Graph, Neurons, Node, Op, Population
 
 
 def text(graph: Graph, *, full: bool = False) -> str:
@@ -17,8 +17,25 @@ def text(graph: Graph, *, full: bool = False) -> str:
     notes = [f"output {graph.output}"]
     if graph.ranges:
         notes.append(f"ranges from {graph.calibration}")
-    notes += [f"{name} has {bits} bits" for name, bits in graph.bits.items()]
+    notes += [
+        f"{name} has {bits} bits" + (", on a grid" if name in graph.grids else "")
+        for name, bits in graph.bits.items()
+    ]
     return "\n".join([*rows, *notes])
+
+
+def constants(op: Op) -> dict[str, dict[str, Any]]:
+    """Return shape, least and greatest value and unit of every array of an operation, by name."""
+    units = op.model.units if isinstance(op, Neurons | Population) else {}
+    found: dict[str, dict[str, Any]] = {}
+    for item in fields(op):
+        value = getattr(op, item.name)
+        for key, array in (value if isinstance(value, Mapping) else {item.name: value}).items():
+            if isinstance(array, np.ndarray):
+                ends = (float(array.min()), float(array.max())) if array.size else (None, None)
+                found[key] = {"shape": list(array.shape), "least": ends[0], "greatest": ends[1]}
+                found[key]["unit"] = units.get(key)
+    return found
 
 
 def _line(graph: Graph, node: Node, *, full: bool) -> str:

@@ -67,9 +67,13 @@ def _at_the_next_step(
 
 
 def folded(p: Any, options: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Return threshold and reset of parameters v_th, v_reset and gain: the gain moves into both."""
+    """Return threshold and reset of parameters v_th, v_reset and gain: the gain moves into both.
+
+    Without a reset, which is not read then, it is 0, as v_reset is.
+    """
     threshold = p.v_th / p.gain
-    return threshold, p.v_reset / p.gain if options["reset"] in HARD else threshold
+    taken = options["reset"] in (*HARD, "none")
+    return threshold, p.v_reset / p.gain if taken else threshold
 
 
 def check(p: Any, options: Mapping[str, Any]) -> list[str]:

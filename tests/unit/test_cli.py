@@ -221,8 +221,16 @@ def test_inspect_shows_models_and_programs(tiny, compiled):
     assert "theta = " in text
     assert "[rad / model time]" in text
     assert "synapses" in ok("inspect", compiled).stdout
-    nodes = json.loads(ok("inspect", tiny / "model.pt", "--json").stdout)["nodes"]
-    assert {"name": "input", "operation": "Input", "width": 2, "reads": []} in nodes
+    record = json.loads(ok("inspect", tiny / "model.pt", "--json").stdout)
+    nodes = {node["name"]: node for node in record["nodes"]}
+    assert nodes["input"] == {
+        **{"name": "input", "operation": "Input", "width": 2, "reads": [], "constants": {}}
+    }
+    linear = next(node for node in record["nodes"] if node["operation"] == "Linear")
+    assert linear["constants"]["weight"]["shape"][0] == linear["width"]
+    theta = next(n["constants"]["theta"] for n in record["nodes"] if n["operation"] == "Neurons")
+    assert theta["unit"] == "rad / model time"
+    assert theta["least"] <= theta["greatest"]
 
 
 def test_lists_show_what_there_is():

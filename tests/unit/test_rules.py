@@ -18,12 +18,14 @@ from neurodeploy.graph.ir import (
     Linear,
     Node,
     Product,
+    Quantize,
     Reduce,
     Relu,
     Ternary,
     identical,
 )
 from neurodeploy.graph.rules import check
+from neurodeploy.passes.pipeline import fold
 
 RNG = np.random.default_rng(0)
 GOOD = chain(RNG, [("lif", {})], inputs=3, width=5)
@@ -41,6 +43,14 @@ def poison(array, value):
     array = array.copy()
     array.flat[0] = value
     return array
+
+
+def folded(name, coefficient, value, **options):
+    """Return a graph of folded neurons with one coefficient changed."""
+    graph = fold(chain(RNG, [(name, options)], inputs=3, width=5))
+    op = graph["0.neurons"].op
+    changed = {**op.coefs, coefficient: value + np.zeros(5)}
+    return graph.replace("0.neurons", replace(op, coefs=changed))
 
 
 LIF = GOOD["0.neurons"].op
@@ -72,6 +82,31 @@ ROWS = [
         "gamma has shape (3,)",
     ),
     (lambda: with_nodes(Node("x", Relu(), ("readout",)), output="x"), "E107", "follows a readout"),
+    (
+        lambda: with_nodes(Node("x", Quantize(0.0, -1, 1), ("out",))),
+        "E105",
+        "a quantizer of scale 0.0 from -1 to 1",
+    ),
+    (
+        lambda: with_nodes(Node("x", Quantize(1.0, 1, 3), ("out",))),
+        "E105",
+        "a quantizer of scale 1.0 from 1 to 3",
+    ),
+    (
+        lambda: folded("lif", "reset", 0.5, reset="none"),
+        "E107",
+        "lif with {'reset': 'none', 'compare': '>='} does not read its reset",
+    ),
+    (
+        lambda: folded("celif", "factor", np.ones((3, 5)), context="te"),
+        "E107",
+        "the table factor of celif has 3 rows, and is not read",
+    ),
+    (
+        lambda: folded("celif", "factor", np.ones((0, 5)), context="v_te"),
+        "E107",
+        "the table factor of celif has 0 rows, and is read",
+    ),
     (lambda: with_op("out", weight=np.ones((2, 4))), "E107", "weight has 4 columns"),
     (
         lambda: with_op("out", weight=poison(GOOD["out"].op.weight, np.nan)),

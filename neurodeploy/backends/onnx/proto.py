@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,7 @@ def save(message: Any, path: Path) -> None:
         beside.write_bytes(message.SerializeToString(deterministic=True))
 
 
+@cache
 def _version() -> str:
     try:
         return version("neurodeploy")
