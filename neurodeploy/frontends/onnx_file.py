@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from neurodeploy.graph.forms.sheet import Body, Call, Double, Function
 
 STANDARD_DOMAINS = ("", "ai.onnx")
 _DOUBLE = 11  # onnx.TensorProto
+_INT64 = 7
+_SPELLINGS = {"value", "value_int", "value_ints", "value_float"}  #: of constants in functions
 _BROKEN = "write or copy the file again"
 
 
@@ -101,6 +104,30 @@ def function(proto: Any) -> Function:
     return Function(proto.name, tuple(proto.input), tuple(proto.output), calls)
 
 
+def canonical(function: Function) -> Function:
+    """Return a function with its calls in the order of their results, constants spelled alike.
+
+    Names are written once, so that their order says nothing; and what an operator reads as a scalar
+    is the same number as a tensor and as an attribute.
+    """
+    return replace(function, calls=_sorted(function.calls))
+
+
+def _sorted(calls: tuple[Call, ...]) -> tuple[Call, ...]:
+    return tuple(sorted(map(_spelled, calls), key=lambda call: call.outputs))
+
+
+def _spelled(call: Call) -> Call:
+    found = {
+        key: replace(value, calls=_sorted(value.calls)) if isinstance(value, Body) else value
+        for key, value in call.attributes.items()
+    }
+    if call.type == "Constant" and len(found) == 1 and set(found) <= _SPELLINGS:
+        (value,) = found.values()
+        found = {"value": value.value if isinstance(value, Double) else value}
+    return replace(call, attributes=found)
+
+
 def call(node: Any) -> Call:
     """Return a node as plain data."""
     kind = node.op_type
@@ -124,6 +151,9 @@ def _attribute(item: Any) -> Any:
         return tuple(item.ints)
     if item.type == kinds.TENSOR and (item.t.data_type, len(item.t.dims)) == (_DOUBLE, 0):
         return Double(float(array(item.t, item.name)))
+    if item.type == kinds.TENSOR and item.t.data_type == _INT64 and len(item.t.dims) < 2:
+        whole = array(item.t, item.name).tolist()
+        return tuple(whole) if isinstance(whole, list) else whole
     if item.type == kinds.GRAPH and not (item.g.initializer or item.g.sparse_initializer):
         inputs, outputs = (tuple(v.name for v in part) for part in (item.g.input, item.g.output))
         return Body(inputs, outputs, tuple(call(node) for node in item.g.node))

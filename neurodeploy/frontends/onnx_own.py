@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.errors import InputError, NeurodeployError, together
-from neurodeploy.frontends.onnx_file import STANDARD_DOMAINS, array, function
+from neurodeploy.frontends.onnx_file import STANDARD_DOMAINS, array, canonical, function
 from neurodeploy.graph import rules
 from neurodeploy.graph.forms.onnx import (
     BITS,
@@ -117,14 +117,14 @@ def _functions_unchanged(model: Any, path: Path) -> None:
     found = {item.name: item for item in model.functions}
     used = {node.op_type for node in model.graph.node if node.domain == DOMAIN}
     for name in sorted(used | set(found)):
-        expected = forms()[name].function
+        expected = canonical(forms()[name].function)
         if name not in found:
             problems.append(_edited(f"the function {name!r} is missing", path))
             continue
         opsets = [(item.domain, item.version) for item in found[name].opset_import]
         if opsets != [("", OPSET)]:
             problems.append(_edited(f"the function {name!r} has operator sets {opsets}", path))
-        elif (actual := function(found[name])) != expected:
+        elif (actual := canonical(function(found[name]))) != expected:
             detail = _difference(actual, expected)
             problems.append(_edited(f"the function {name!r} was edited: {detail}", path))
     if problems:

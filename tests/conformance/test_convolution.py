@@ -111,6 +111,20 @@ def test_stock_onnxruntime_computes_the_very_integers(seed, axes, spiking, tmp_p
         np.testing.assert_array_equal(value, found.values[name])
 
 
+@pytest.mark.parametrize("spiking", [True, False])
+def test_stock_onnxruntime_takes_any_number_of_steps_and_samples(spiking, tmp_path):
+    """Of convolutions and pooling too, as a float network and as integers."""
+    graph, program, x = made(0, 2, spiking)
+    nd.export(graph, tmp_path / "g.onnx")
+    nd.export(program, tmp_path / "p.onnx")
+    floats, whole = (onnxruntime.InferenceSession(tmp_path / f"{n}.onnx") for n in "gp")
+    for part in (x, x[:1], x[:3, :1]):
+        (y,) = floats.run(["output"], {"input": part})
+        np.testing.assert_allclose(y, interpret(graph, part), rtol=0, atol=1e-9)
+        (integers,) = whole.run(["output_integers"], {"input": part})
+        np.testing.assert_array_equal(integers, simulate(program, part).integers)
+
+
 @pytest.mark.parametrize("seed", range(16))
 def test_every_setting_of_one_convolution(seed, tmp_path):
     """Any stride, padding, dilation and groups; windows outside, one step, silence, saturation."""

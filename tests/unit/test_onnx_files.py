@@ -351,6 +351,32 @@ def test_constants_may_have_become_nodes_and_sums_additions(graph, path):
     assert identical(read(path), wide)
 
 
+def test_functions_may_be_in_another_order_and_spell_constants_as_tensors(path):
+    """What onnxslim makes of a file: it sorts calls anew, and shares equal constants."""
+    graph = sdtcm(np.random.default_rng(0), bidirectional=True)
+    write(graph, path)
+    model = onnx.load(path)
+    for function in model.functions:
+        nodes = [tensor_constant(node) for node in reversed(function.node)]
+        del function.node[:]
+        function.node.extend(nodes)
+    onnx.save(model, path)
+    assert identical(read(path), graph)
+
+
+def tensor_constant(node):
+    """Spell a constant as a tensor, and turn the nodes of a Scan around."""
+    for item in node.attribute:
+        if item.type == onnx.AttributeProto.GRAPH:
+            inner = [tensor_constant(other) for other in reversed(item.g.node)]
+            del item.g.node[:]
+            item.g.node.extend(inner)
+    if node.op_type != "Constant" or node.attribute[0].name == "value":
+        return node
+    value = np.asarray(helper.get_attribute_value(node.attribute[0]))
+    return helper.make_node("Constant", [], list(node.output), value=numpy_helper.from_array(value))
+
+
 def test_recorded_bits_travel_along(graph, path):
     grids = {"0.linear": (7,) * graph.widths["0.linear"]}
     write(replace(graph, bits={"0.linear": 4, "0.neurons": 9}, grids=grids), path)
