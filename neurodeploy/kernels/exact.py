@@ -73,7 +73,8 @@ class Step:
         bits = self.fixed.coef_frac
         added = rounding(self.fixed, bits)
         if out not in self.width.halves:
-            product = coef * value
+            short = out in self.width.short
+            product = coef.short() * value.short() if short else coef * value
             return drop(product, bits, added, self.fixed, product)
         low = coef * (value & ((1 << bits) - 1))
         return coef * (value >> bits) + drop(low, bits, added, self.fixed, coef ^ value)

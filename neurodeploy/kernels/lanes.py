@@ -113,6 +113,12 @@ class Value:
         """Keep the low bits."""
         return Value(self.code, self.code.at.trunc(self.raw, kind))
 
+    def short(self) -> Value:
+        """Return what is known to fit 32 bits, so that the processor knows it too."""
+        kind = self.kind
+        half = lanes(I32, kind.count) if isinstance(kind, ir.VectorType) else I32
+        return self.cut(half).signed(kind)
+
     def seen_as(self, kind: Any) -> Value:
         """Read the same bits as another type."""
         return Value(self.code, self.code.at.bitcast(self.raw, kind))

@@ -17,6 +17,7 @@ from neurodeploy.program.vector import KINDS
 from neurodeploy.program.vector import run as run_vector
 from neurodeploy.program.vector.lstm import FRACTION, shifts
 
+_BLOCK = 1 << 14  # values of a block
 _FRACTION = FRACTION  # a constant of the compiled loop
 
 
@@ -47,8 +48,7 @@ class Mapper:
         And how many values did not fit, and how many that are not zero it heard of itself.
         """
         if not self._constants:
-            sent, over = run_vector(self._node, currents)
-            return sent.astype(np.int32), over, 0
+            return *_mapped(self._node, currents), 0
         node, stacked = self._node, np.stack(currents)
         out, lost = np.empty(stacked.shape[1:], np.int32), np.zeros(len(self.before), np.int64)
         heard = int(np.count_nonzero(self.before))
@@ -57,6 +57,21 @@ class Mapper:
         loop(stacked, *self._constants, *ends)
         heard += int(np.count_nonzero(out)) - int(np.count_nonzero(self.before))
         return out, int(lost.sum()), heard
+
+
+def _mapped(node: Vector, currents: Sequence[Ints]) -> tuple[Ints, int]:
+    """Return what an operation without registers sends, and how many values did not fit.
+
+    Some steps at a time: what it computes on the way then stays in the processor's caches.
+    """
+    out, lost = np.empty(currents[0].shape, np.int32), 0
+    flat = [each.reshape(-1, node.width) for each in (out, *currents)]
+    rows = max(1, _BLOCK // node.width)
+    for first in range(0, len(flat[0]), rows):
+        sent, *operands = (each[first : first + rows] for each in flat)
+        sent[...], over = run_vector(node, operands)
+        lost += over
+    return out, lost
 
 
 def _constants(node: Vector) -> tuple[Any, ...]:
