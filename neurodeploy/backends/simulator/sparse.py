@@ -1,4 +1,4 @@
-"""Sparse graded values: the rows of weights of those that are not zero, each times its value."""
+"""Synapses as compiled loops: rows of weights of sparse graded values, and taps."""
 
 from __future__ import annotations
 
@@ -27,3 +27,17 @@ def add_rows(values: Any, weight: Any, exponent: int, current: Any) -> None:
             out = current[b, t]
             for n in range(width):
                 out[n] += np.int32(total[n]) << exponent
+
+
+@njit(cache=True, nogil=True)
+def add_signed(values: Any, sign: Any, exponent: int, current: Any) -> int:
+    """Add (sign * values) << exponent to the current, [B, T, N]; return how many are not zero."""
+    found = 0
+    for b in range(values.shape[0]):
+        for t in range(values.shape[1]):
+            heard, out = values[b, t], current[b, t]
+            for n in range(len(sign)):
+                value = np.int32(heard[n]) * sign[n]
+                found += value != 0
+                out[n] += value << exponent
+    return found

@@ -67,9 +67,10 @@ class Tapped:
 
     def add(self, values: Ints, current: Ints) -> int:
         """Add (sign * values) << exponent, channel by channel."""
-        heard = values * self.sign
-        current += heard << self.exponent
-        return int(np.count_nonzero(heard))
+        from neurodeploy.backends.simulator.sparse import add_signed
+
+        events: int = add_signed(values, self.sign, self.exponent, current)
+        return events
 
 
 def ready(edge: Edge, number: int, top: int) -> Synapses:
