@@ -334,15 +334,17 @@ def compare(
     return compare_runs(graph, program, x, run, labels=labels, progress=progress)
 
 
-def export(stage: Graph | Program, path: str | Path) -> None:
+def export(stage: Graph | Program, path: str | Path, *, nir: str | None = None) -> None:
     """Write a graph as .nir or .onnx, or a program as .onnx (integers).
 
+    nir: what may stand in a NIR file: "stock", primitives of NIR alone; "composite" (the default),
+    graphs of them, too; "extension", also nodes that only neurodeploy reads.
     Raises InputError E108 for what the format cannot carry, E110 if it cannot be written,
     ToolError E601 if a package is missing.
     """
     from neurodeploy.backends.export import write
 
-    write(stage, Path(path))
+    write(stage, Path(path), nir_tier=nir)
 
 
 def emit(program: Program, folder: str | Path, *, backend: str = "program") -> Path:

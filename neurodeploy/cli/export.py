@@ -19,9 +19,17 @@ if TYPE_CHECKING:
 @click.option(
     "-o", "--output", type=File, required=True, help="File to write, ending in .nir or .onnx."
 )
+@click.option(
+    "--nir",
+    type=click.Choice(("stock", "composite", "extension")),
+    help="What a NIR file may have: primitives alone; by default, graphs of them, too; or also"
+    " nodes that only neurodeploy reads.",
+)
 @reading_options
 @json_option
-def export(model: Path | None, output: Path, reading: Reading, as_json: bool) -> None:
+def export(
+    model: Path | None, output: Path, nir: str | None, reading: Reading, as_json: bool
+) -> None:
     """Write MODEL (.pt, .nir, .onnx) as a NIR or ONNX graph that other tools read.
 
     The format follows from the ending of -o. What the format cannot carry is refused, never
@@ -31,7 +39,7 @@ def export(model: Path | None, output: Path, reading: Reading, as_json: bool) ->
     from neurodeploy.frontends import read_model
 
     graph = read_model(model, reading).graph
-    api.export(graph, output)
+    api.export(graph, output, nir=nir)
     if as_json:
         click.echo(to_json("export", {"output": str(output), "nodes": len(graph)}))
     else:

@@ -44,7 +44,7 @@ def read(path: Path, reading: Reading = Reading()) -> Graph:  # noqa: B008 (it i
     head = found.metadata[OWNER]
     record = _record(head, path)
     graph = from_record(record, _arrays(found, record, path), str(path))
-    expected = net(graph)
+    expected = net(graph, "extension" if head.get("tier") == "extension" else "composite")
     problems: list[NeurodeployError] = [
         InputError("E108", what, where=str(path), fix=_FIX)
         for what in (*_differences(expected, found, ""), *_head_differences(expected, head))

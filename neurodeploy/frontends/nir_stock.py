@@ -21,6 +21,7 @@ from neurodeploy.frontends.nir_profiles import NEURONS, PROFILES, Profile, Seen,
 from neurodeploy.frontends.nir_stated import Stated
 from neurodeploy.frontends.nir_wiring import Wiring, wiring
 from neurodeploy.graph import rules
+from neurodeploy.graph.forms.nir import OWNER, is_own
 from neurodeploy.graph.forms.nir_net import Net, Part
 from neurodeploy.graph.ir import Add, Affine, Array, Graph, Input, Neurons, Node, Op
 
@@ -30,7 +31,12 @@ KNOWN = (*ENDS, *READERS, *NEURONS, "NIRGraph")
 
 def check_types(found: Net, path: Path) -> None:
     """Raise one InputError E104 naming every node of a type that NIR does not have."""
-    unknown = [f"{name!r} ({kind})" for name, kind in _types(found, "") if kind not in KNOWN]
+    ours = OWNER in found.metadata
+    unknown = [
+        f"{name!r} ({kind})"
+        for name, kind in _types(found, "")
+        if kind not in KNOWN and not (ours and is_own(kind))
+    ]
     if unknown:
         raise InputError(
             "E104",

@@ -26,7 +26,8 @@ from neurodeploy.errors import FitError, InputError
 from neurodeploy.frontends import child
 from neurodeploy.frontends import nir as nir_in
 from neurodeploy.frontends import onnx as onnx_in
-from neurodeploy.graph.forms.nir import has_form, keys
+from neurodeploy.graph.forms.nir import keys
+from neurodeploy.graph.forms.nir_neurons import has_form
 from neurodeploy.graph.interpret import interpret, run
 from neurodeploy.graph.ir import Graph, Population, identical
 from neurodeploy.graph.record import from_record, to_record
@@ -87,12 +88,12 @@ def test_onnx_gives_the_identical_graph(graph, tmp_path):
     assert identical(onnx_in.read(path), graph)
 
 
-@given(graph=graphs(variants=IN_NIR, vectors=False, maps=False))
+@given(graph=graphs())
 @FEWER
 def test_nir_gives_the_identical_exported_form(graph, tmp_path):
     path = tmp_path / "g.nir"
     form = nir_out.exported_form(graph)
-    nir_out.write(graph, path, extensions=True)
+    nir_out.write(graph, path, tier="extension")
     assert identical(nir_in.read(path), form)
     assert identical(nir_out.exported_form(form), form)
 
@@ -120,7 +121,11 @@ def test_stock_nir_computes_the_same_by_synchronous_euler(graph, seed, tmp_path)
     form = nir_out.exported_form(graph)
     assume(not any(form[name].op.reverse for name in neuron_names(form)))
     path = tmp_path / "g.nir"
-    nir_out.write(graph, path)
+    try:
+        nir_out.write(graph, path)
+    except InputError as error:  # the one form that there is only without a loop
+        assert "would read a current of the past" in str(error)
+        assume(False)
     x = inputs_for(np.random.default_rng(seed), form, steps=25)
     stock = nir.read(path)
     found = simulate(stock, x)
@@ -183,14 +188,14 @@ def test_no_constant_is_ignored_by_onnx(graph, tmp_path):
             assert not identical(back, graph), where
 
 
-@given(graph=graphs(layers=2, variants=IN_NIR, vectors=False, maps=False))
+@given(graph=graphs(layers=2))
 @settings(LAW, max_examples=6)
 def test_no_constant_is_ignored_by_nir(graph, tmp_path):
     form = nir_out.exported_form(graph)
     for where, other in constants(form):
         if not identical(nir_out.exported_form(other), form):
             try:
-                nir_out.write(other, tmp_path / "g.nir", extensions=True)
+                nir_out.write(other, tmp_path / "g.nir", tier="extension")
             except InputError:
                 continue
             back = nir_in.read(tmp_path / "g.nir")

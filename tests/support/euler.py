@@ -10,7 +10,7 @@ from __future__ import annotations
 import nir
 import numpy as np
 
-SPIKING = (nir.LIF, nir.IF)
+SPIKING = (nir.LIF, nir.IF, nir.CubaLIF)
 INTEGRATORS = (nir.LI, nir.I, *SPIKING)
 
 
@@ -115,7 +115,12 @@ def _step(group, nodes, reads, now, held, fired, row, dt):
 
 def _integrate(node, name, held, drive, dt):
     v = held[name]
-    if isinstance(node, nir.I | nir.IF):
+    if isinstance(node, nir.CubaLIF):  # the membrane reads the current of the same step
+        current = held.get(f"{name} current", np.zeros_like(v))
+        current = current + dt / node.tau_syn * (node.w_in * drive - current)
+        held[f"{name} current"] = current
+        v = v + dt / node.tau_mem * (node.v_leak - v + node.r * current)
+    elif isinstance(node, nir.I | nir.IF):
         v = v + dt * node.r * drive
     else:
         v = v + dt / node.tau * (node.v_leak - v + node.r * drive)

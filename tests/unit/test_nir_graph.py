@@ -5,17 +5,19 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 
+import h5py
 import nir
 import numpy as np
 import pytest
 from support.euler import simulate
-from support.networks import chain, inputs_for, neurons, sdtcm
+from support.networks import chain, distinct, inputs_for, neurons, sdtcm
 
+from neurodeploy.api import export
 from neurodeploy.backends.nir.graph import exported_form, write
 from neurodeploy.errors import InputError, NeurodeployError, ToolError
 from neurodeploy.frontends import nir_child, nir_walk
 from neurodeploy.frontends.nir import read
-from neurodeploy.graph.forms.nir import STEP_S
+from neurodeploy.graph.forms.nir_neurons import STEP_S, has_form
 from neurodeploy.graph.interpret import interpret, run
 from neurodeploy.graph.ir import (
     Add,
@@ -209,12 +211,64 @@ def test_neurons_that_run_backwards_are_an_extension(path):
         write(graph, path)
     records = caught.value.records()
     assert [item["where"] for item in records] == [
-        'node "blocks.0.tn_reverse", field reverse',
-        'node "blocks.1.tn_reverse", field reverse',
+        'node "blocks.0.tn_reverse"',
+        'node "blocks.1.tn_reverse"',
     ]
     assert not path.exists()
-    stock = written(graph, path, extensions=True)
-    assert stock.metadata["neurodeploy"]["requires"] == "reverse"
+    write(graph, path, tier="extension")
+    assert identical(read(path), exported_form(graph))
+    with pytest.raises(AssertionError):  # the stock reader stops, rather than run them forwards
+        nir.read(path)
+
+
+NO_FORM = [row for row in distinct() if not has_form(*row)]
+
+
+@pytest.mark.parametrize(("name", "options"), NO_FORM)
+def test_models_without_a_form_are_nodes_of_our_own(name, options, path):
+    graph = single(name, **options)
+    for tier in ("stock", "composite"):
+        with pytest.raises(InputError, match="has no form in NIR"):
+            write(graph, path, tier=tier)
+    write(graph, path, tier="extension")
+    assert identical(read(path), exported_form(graph))
+    with h5py.File(path) as file:
+        assert file["node/nodes/n/type"].asstr()[()] == f"neurodeploy.{name}"
+    with h5py.File(path, "a") as file:
+        del file["node/metadata"]
+    with pytest.raises(NeurodeployError, match=f"neurodeploy.{name}"):
+        read(path)
+
+
+def test_the_stock_tier_has_one_primitive_per_node(path):
+    rng = np.random.default_rng(3)
+    hard = {"reset": "hard", "compare": ">"}
+    layers = [("lif", hard), ("cubalif", hard)]
+    graph = chain(rng, layers, norm=True, readout="sum", width=2)
+    write(graph, path, tier="stock")
+    form = exported_form(graph, "stock")
+    assert identical(read(path), form)
+    x = inputs_for(rng, graph, steps=25)
+    np.testing.assert_allclose(interpret(form, x), interpret(graph, x), rtol=1e-9)
+    stock = nir.read(path)
+    assert {"LIF", "CubaLIF"} <= set(types(stock).values())
+    assert "NIRGraph" not in types(stock).values()
+    for node in stock.nodes.values():
+        if isinstance(node, nir.LIF | nir.CubaLIF):
+            tau = node.tau if isinstance(node, nir.LIF) else node.tau_mem
+            np.testing.assert_allclose(node.r, tau / STEP_S, rtol=1e-12)
+    soft = graph.replace("0.neurons", single("lif", 2, reset="soft")["n"].op)
+    with pytest.raises(InputError, match="no one primitive") as caught:
+        write(soft, path, tier="stock")
+    assert caught.value.where == 'node "0.neurons"'
+
+
+def test_a_tier_is_about_nir_files(path):
+    graph = single("lif")
+    with pytest.raises(InputError, match="--nir is one of"):
+        export(graph, path.with_suffix(".onnx"), nir="stock")
+    with pytest.raises(InputError, match="--nir is one of"):
+        export(graph, path, nir="whole")
 
 
 def test_files_have_ends_by_name_full_shapes_and_no_slashes(path):

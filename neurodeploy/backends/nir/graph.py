@@ -13,18 +13,33 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.errors import InputError, NeurodeployError, ToolError, together
+from neurodeploy.errors import ToolError
 from neurodeploy.files import new_file
-from neurodeploy.graph import rules
-from neurodeploy.graph.forms.nir import net
+from neurodeploy.graph import rules, weights
+from neurodeploy.graph.forms.nir import is_own, net
 from neurodeploy.graph.forms.nir_net import Net, Part
-from neurodeploy.graph.ir import BatchNorm, Graph, Neurons, Population
+from neurodeploy.graph.ir import (
+    Affine,
+    Array,
+    BatchNorm,
+    Graph,
+    Linear,
+    Neurons,
+    Node,
+    Op,
+    Population,
+    Reduce,
+)
 from neurodeploy.passes.fold_amplitude import FoldAmplitude
 from neurodeploy.passes.fold_batchnorm import FoldBatchNorm
 
 
-def exported_form(graph: Graph) -> Graph:
-    """Return the equal graph that is written: without BatchNorm, amplitudes and unread nodes."""
+def exported_form(graph: Graph, tier: str = "composite") -> Graph:
+    """Return the equal graph that is written: without BatchNorm, amplitudes and unread nodes.
+
+    In the tier `stock`, what scales and shifts the input of neurons is in the Linear in front of
+    them, or else an Affine of its own.
+    """
     if any(isinstance(node.op, BatchNorm) for node in graph):
         graph = rules.check(FoldBatchNorm()(graph))
     neurons = [node.op for node in graph if isinstance(node.op, Neurons | Population)]
@@ -34,43 +49,71 @@ def exported_form(graph: Graph) -> Graph:
     for node in reversed(graph.nodes):
         needed |= set(node.inputs) if node.name in needed else set()
     nodes = tuple(node for node in graph if node.name in needed)
-    return replace(graph, nodes=nodes, ranges={}, calibration="none")
+    form = replace(graph, nodes=nodes, ranges={}, calibration="none")
+    return _with_plain_drives(form) if tier == "stock" else form
 
 
-def write(graph: Graph, path: Path, *, extensions: bool = False) -> None:
-    """Write `exported_form(graph)` as a NIR file.
+def _with_plain_drives(graph: Graph) -> Graph:
+    """Return the graph with gain 1 and bias 0 in all neurons and sums over time."""
+    nodes: dict[str, Node] = {node.name: node for node in graph}
+    order: list[str] = []
+    for node in graph:
+        drive = _drive_of(node)
+        if drive is not None:
+            (source,) = node.inputs
+            front = nodes[source]
+            name = f"{node.name}.drive"
+            while name in nodes:
+                name += "_"
+            if isinstance(front.op, Linear) and len(graph.readers(source)) == 1:
+                op = weights.in_front(front.op, *drive)
+                assert op is not None
+                nodes[source] = replace(front, op=op)
+            else:
+                nodes[name] = Node(name, Affine(*drive), node.inputs)
+                order.append(name)
+                node = replace(node, inputs=(name,))  # noqa: PLW2901
+            nodes[node.name] = replace(node, op=_undriven(node.op))
+        order.append(node.name)
+    return replace(graph, nodes=tuple(nodes[name] for name in order))
 
-    extensions: also write neurons that run from the last step to the first, which other readers
-    run forwards. Raises InputError E105 and E107 (a graph that breaks a rule), E108 naming every
-    node that cannot be written, E110; ToolError E601 without the nir package.
+
+def _drive_of(node: Node) -> tuple[Array, Array] | None:
+    """Return gain and bias of what a node makes of its input first; None if that is nothing."""
+    op = node.op
+    if isinstance(op, Neurons | Population):
+        gain, bias = op.gain if isinstance(op, Neurons) else op.sign, op.bias
+    elif isinstance(op, Reduce) and op.kind == "sum":
+        gain, bias = np.ones_like(op.bias), op.bias
+    else:
+        return None
+    return None if np.all(gain == 1) and not np.any(bias) else (gain, bias)
+
+
+def _undriven(op: Op) -> Op:
+    if isinstance(op, Neurons):
+        return replace(op, gain=np.ones_like(op.gain), bias=np.zeros_like(op.bias))
+    if isinstance(op, Population):
+        return replace(op, sign=np.ones_like(op.sign), bias=np.zeros_like(op.bias))
+    assert isinstance(op, Reduce)
+    return replace(op, bias=np.zeros_like(op.bias))
+
+
+def write(graph: Graph, path: Path, *, tier: str = "composite") -> None:
+    """Write `exported_form(graph, tier)` as a NIR file, of one of `forms.nir.TIERS`.
+
+    Raises InputError E105 and E107 (a graph that breaks a rule), E108 naming every node that cannot
+    be written in this tier, E110; ToolError E601 without the nir package.
     """
-    form = exported_form(rules.check(graph))
-    if not extensions:
-        _only_forwards(form)
+    form = net(exported_form(rules.check(graph), tier), tier)
     try:
         import nir
     except ImportError as error:
         fix = "pip install nir"
         raise ToolError("E601", "the package 'nir' is not installed", fix=fix) from error
-    stock = _stock(nir, net(form))
+    stock = _stock(nir, form)
     with new_file(path) as beside:
         nir.write(str(beside), stock)
-
-
-def _only_forwards(graph: Graph) -> None:
-    problems: list[NeurodeployError] = [
-        InputError(
-            "E108",
-            "NIR has no neurons that run backwards in time",
-            where=f'node "{node.name}", field reverse',
-            fix="export .onnx, which has; or call backends.nir.graph.write(..., extensions=True)"
-            " for a file that only neurodeploy reads correctly",
-        )
-        for node in graph
-        if isinstance(node.op, Neurons | Population) and node.op.reverse
-    ]
-    if problems:
-        raise together(problems)
 
 
 def _stock(nir: Any, form: Part | Net) -> Any:
@@ -82,7 +125,24 @@ def _stock(nir: Any, form: Part | Net) -> Any:
     if form.type in ("Input", "Output"):
         shape = np.asarray(form.fields["shape"])
         return getattr(nir, form.type)({form.type.lower(): shape})
+    if is_own(form.type):
+        return _own(nir, form, metadata)
     return getattr(nir, form.type)(**form.fields, metadata=metadata)
+
+
+def _own(nir: Any, form: Part, metadata: dict[str, Any]) -> Any:
+    """Return a node of a type that the nir library does not know; it writes what `to_dict` says."""
+
+    class Own(nir.ir.node.NIRNode):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.input_type = {"input": form.fields["input_shape"]}
+            self.output_type = {"output": form.fields["output_shape"]}
+            self.metadata = metadata
+
+        def to_dict(self) -> dict[str, Any]:
+            return {"type": form.type, **form.fields, "metadata": metadata}
+
+    return Own()
 
 
 def _plain(metadata: Mapping[str, Any]) -> dict[str, Any]:
