@@ -115,17 +115,19 @@ def test_float64_onnx_computes_the_same_in_onnxruntime(graph, seed, tmp_path):
         np.testing.assert_allclose(output, expected, rtol=0, atol=1e-9 * size)
 
 
+def behind_a_synapse(op):
+    """Whether neurons hear themselves through a synapse that is not part of a primitive."""
+    return op.recurrent is not None and op.spec == "cubalif" and op.options["reset"] != "hard"
+
+
 @given(graph=graphs(variants=IN_NIR, vectors=False, maps=False), seed=st.integers(0, 99))
 @FEWER
 def test_stock_nir_computes_the_same_by_synchronous_euler(graph, seed, tmp_path):
     form = nir_out.exported_form(graph)
     assume(not any(form[name].op.reverse for name in neuron_names(form)))
+    assume(not any(behind_a_synapse(form[name].op) for name in neuron_names(form)))
     path = tmp_path / "g.nir"
-    try:
-        nir_out.write(graph, path)
-    except InputError as error:  # the one form that there is only without a loop
-        assert "would read a current of the past" in str(error)
-        assume(False)
+    nir_out.write(graph, path)
     x = inputs_for(np.random.default_rng(seed), form, steps=25)
     stock = nir.read(path)
     found = simulate(stock, x)
