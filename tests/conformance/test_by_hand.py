@@ -1,0 +1,135 @@
+"""Integers at their edges: reference and simulator are a loop over Python's whole numbers.
+
+`support.by_hand` writes targets and models a second time, and shares nothing with the project's
+arithmetic. Numbers are drawn at the ends of their ranges, some formats are so narrow that most sums
+saturate or wrap and half of the products lie on a tie. What is compared is what every node sent at
+every step, its states after every step, and how often a register did not hold a value.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support import by_hand
+from support.programs import CURRENT, Layer, edgy, program
+
+import neurodeploy as nd
+from neurodeploy.arith import OVERFLOWS, ROUNDINGS
+from neurodeploy.neurons import SPECS
+from neurodeploy.program.ir import backwards
+from neurodeploy.program.reference import execute
+
+FORMATS = [(1, 4), (12, 24), (30, 32), (6, 8)]  # bits that products drop, bits of a register
+WAYS = list(product(FORMATS, ROUNDINGS, OVERFLOWS))
+CASES = [(spec.name, options) for spec in SPECS.values() for options in spec.variants()]
+SOURCES = [(0, 1), (-128, 127), (-(2**29), 2**29), (-CURRENT, CURRENT)]
+
+
+def assert_exact(made, x, runs):
+    """Compare every beginning of a sequence: its last states are those of each step.
+
+    runs: what is compared, given a program and inputs.
+    """
+    for steps in range(1, len(x) + 1):
+        want = by_hand.run(made, x[:steps])
+        for run in runs:
+            values, states, lost = run(made, x[:steps])
+            same(values, want.values)
+            same(states, want.states)
+            assert lost == want.lost
+    return want
+
+
+def reference(made, x):
+    done = execute(made, x)
+    return done.values, done.states, done.overflows
+
+
+def simulator(made, x):
+    run = nd.simulate(made, x, record=[node.name for node in made], states=True)
+    spiking = [node.name for node in made.populations]
+    return run.values, run.states, {n.name: n.overflows for n in run.nodes if n.name in spiking}
+
+
+def session(made, x):
+    """Step by step, or not at all where that cannot be."""
+    if not x.shape[1] or any(backwards(node) for node in made):
+        return simulator(made, x)
+    steps = nd.Session(made, x.shape[1], record=[node.name for node in made])
+    sent = [steps.step(row).values for row in x]
+    values = {name: np.array([each[name] for each in sent]) for name in sent[0]}
+    lost = {n.name: n.overflows for n in steps.result().nodes if n.name in steps.states}
+    return values, steps.states, lost
+
+
+def same(found, want):
+    assert found.keys() == want.keys()
+    for name, value in want.items():
+        assert found[name].tolist() == value, name
+
+
+def drawn(rng, source, steps, samples):
+    """Inputs of which the first sample is silent, and the last all at one end."""
+    width, low, high = source
+    x = edgy(rng, low, high, steps, samples, width)
+    x[:, :1] = 0
+    x[:, 1:2] = high
+    return x
+
+
+@pytest.mark.parametrize(("number", "case"), list(enumerate(CASES)))
+def test_every_variant_of_every_model_is_the_loop(number, case):
+    """Two formats of 24 each, in turn; what decides is that none is left out of any model."""
+    spec, options = case
+    for at in (2 * number, 2 * number + 13):
+        (frac, bits), rounding, overflow = WAYS[at % len(WAYS)]
+        rng = np.random.default_rng(number)
+        source = (5, -128, 127)
+        layers = [
+            Layer(3, "spatial", SPECS["spatial"].options(), bits=8, frac=1),
+            Layer(9, spec, options, bits=bits, frac=frac, recurrent=True),
+        ]
+        made = program(rng, source, layers, rounding=rounding, overflow=overflow, steps=6)
+        want = assert_exact(made, drawn(rng, source, 6, 3), [reference])
+        sent = np.array(want.values["n1"])
+        assert len(np.unique(sent)) > 1
+        assert want.lost["n1"] > 0 or bits > 8
+
+
+@st.composite
+def programs(draw, spec):
+    """A program with a layer of this model, alone or with one before or behind, and inputs."""
+    how = {
+        "rounding": draw(st.sampled_from(ROUNDINGS)),
+        "overflow": draw(st.sampled_from(OVERFLOWS)),
+    }
+    layers = [draw(drawn_layers([spec]))]
+    if draw(st.booleans()):
+        layers.insert(draw(st.integers(0, 1)), draw(drawn_layers([*SPECS, None])))
+    source = (draw(st.sampled_from([1, 5, 17])), *draw(st.sampled_from(SOURCES)))
+    steps, samples = draw(st.sampled_from([1, 2, 5])), draw(st.sampled_from([0, 1, 3]))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    made = program(rng, source, layers, steps=steps, **how)
+    return made, drawn(rng, source, steps, samples)
+
+
+@st.composite
+def drawn_layers(draw, models):
+    width, spec = draw(st.sampled_from([1, 5, 16])), draw(st.sampled_from(models))
+    if spec is None:
+        return Layer(width)
+    frac, bits = draw(st.sampled_from(FORMATS))
+    bits = bits if SPECS[spec].spiking else min(bits, 24)
+    options = draw(st.sampled_from(SPECS[spec].variants()))
+    return Layer(width, spec, options, bits, frac, draw(st.booleans()), draw(st.booleans()))
+
+
+@pytest.mark.parametrize("spec", SPECS)
+@settings(max_examples=2, deadline=None)
+@given(data=st.data())
+def test_any_program_is_the_loop(spec, data):
+    assert_exact(*data.draw(programs(spec)), [reference, simulator, session])
