@@ -117,9 +117,9 @@ def save(model: Any, path: str | Path, example: Any = None) -> None:
     input x [T, B, C], which then serves for calibration. Raises InputError E104 naming every
     layer that is not known, E105, E106, E110.
     """
-    from neurodeploy.frontends import torch
+    from neurodeploy.frontends import torch_checkpoint
 
-    torch.save(model, Path(path), example)
+    torch_checkpoint.save(model, Path(path), example)
 
 
 def trace(module: Any, example: Any = None) -> Graph:

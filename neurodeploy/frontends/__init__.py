@@ -71,9 +71,9 @@ def read_model(path: Path | None, reading: Reading = Reading()) -> Model:
         return _built(reading, path)
     if path.suffix == ".pt":
         require("torch", "torch")
-        from neurodeploy.frontends import torch
+        from neurodeploy.frontends import torch_checkpoint
 
-        graph, example = torch.read(path)
+        graph, example = torch_checkpoint.read(path)
         return Model(graph, example, path.stem)
     if path.suffix == ".nir":
         from neurodeploy.frontends import nir

@@ -10,7 +10,6 @@ Everything it does not know is reported at once, each with its path.
 from __future__ import annotations
 
 import operator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from neurodeploy.frontends import (
     torch_maps,
     torch_vectors,
 )
+from neurodeploy.frontends.torch_fx import LEAVES, Order, follow
 from neurodeploy.frontends.torch_layout import Layout, Layouts, after, flat, shown
 from neurodeploy.frontends.torch_modules import module_op
 from neurodeploy.frontends.torch_operations import operation
@@ -39,17 +39,7 @@ from neurodeploy.graph.ir import (
     Op,
     Reduce,
 )
-from neurodeploy.graph.kept import narrow
-from neurodeploy.graph.record import from_record, to_record
-from neurodeploy.nn.checkpoint import module_of, read_content, write_content
-from neurodeploy.nn.neurons import Neuron
 
-_LEAVES = (
-    *(nn.BatchNorm, nn.Embedding, nn.Readout, nn.Scale, nn.Threshold, Neuron),
-    *(torch.nn.Linear, torch.nn.Dropout, torch.nn.LSTM),
-    *torch_maps.LEAVES,
-    *torch_vectors.LEAVES,
-)
 _REFUSED = "refused"
 
 
@@ -62,38 +52,16 @@ def trace(module: Any, example: Any = None) -> Graph:
     """
     if isinstance(module, torch.export.ExportedProgram):
         module = torch_export.module_of(module)
-    return rules.check(_Tracer(module, example).graph())
+    return rules.check(Tracer(module, example).graph())
 
 
-class _Fx(fx.Tracer):
-    """Stop at the modules that are nodes, and at torch's own, which cannot be looked into."""
-
-    def is_leaf_module(self, m: torch.nn.Module, module_qualified_name: str) -> bool:
-        inside = isinstance(m, torch.nn.Sequential | nn.SDTCM | nn.SDTCMBlock)
-        return (
-            isinstance(m, _LEAVES)
-            or frameworks.foreign(m)
-            or (not inside and super().is_leaf_module(m, module_qualified_name))
-        )
-
-    def call_module(self, m: Any, forward: Any, args: Any, kwargs: Any) -> Any:
-        """Merge steps and samples around what another framework runs on every step."""
-        inner = frameworks.lifted(m)
-        if inner is None:
-            return super().call_module(m, forward, args, kwargs)
-        x = args[0]
-        y = x.flatten(0, 1)
-        for each in inner:
-            y = super().call_module(m, forward, (y,), {}) if each is m else each(y)
-        return y.unflatten(0, (x.shape[0], x.shape[1]))
-
-
-class _Tracer:
-    """One trace: nodes so far, and the problems met."""
+class Tracer:
+    """One trace: nodes so far, and the problems met. owned: as of `module_op`."""
 
     def __init__(self, module: torch.nn.Module, example: Any, *, owned: bool = False) -> None:
         self.module, self.owned = module, owned
-        self.shape = () if example is None else tuple(int(n) for n in np.shape(example)[2:])
+        self.example = () if example is None else tuple(int(n) for n in np.shape(example))
+        self.shape = self.example[2:]
         self.width = int(np.prod(self.shape)) if self.shape else None
         self.tokens = False
         self.kind = next((p.dtype for p in module.parameters()), torch.float32)
@@ -107,39 +75,32 @@ class _Tracer:
         self.foreign = torch_foreign.Foreign(self)
 
     def graph(self) -> Graph:
-        is_neuron = isinstance(self.module, _LEAVES) or frameworks.foreign(self.module)
+        """Return the graph; raises InputError with all problems."""
+        is_neuron = isinstance(self.module, LEAVES) or frameworks.foreign(self.module)
         root = torch.nn.Sequential(self.module) if is_neuron else self.module
         self.module = root
-        try:
-            traced = _Fx().trace(root, torch_foreign.defaults(root))
-        except Exception as error:  # torch.fx raises many kinds, all about the module's code
-            raise InputError(
-                "E104",
-                f"{type(self.module).__name__}.forward cannot be followed: {error}",
-                fix="use a forward without branches or loops that depend on the data; in place of a"
-                " loop over time, give the network of one step",
-            ) from error
+        traced, order = follow(root, self.example)
         self._input_width(traced)
         output = ""
         for item in traced.nodes:
             if item.op == "placeholder":
                 if not self.nodes:
-                    self._input(item)
+                    self._input(item, order)
                 elif self.foreign.starts(item):
                     continue
                 else:
                     self.refuse(f"input {item.name!r}", "a second input")
             elif item.op == "output":
                 output = self._output(item)
-            else:
+            elif item.op != "get_attr" or not self.foreign.starts(item):
                 self._visit(item)
         if self.problems:
             raise together(self.problems)
         return Graph(tuple(self.nodes), output)
 
-    def _input(self, item: fx.Node) -> None:
+    def _input(self, item: fx.Node, order: Order | None) -> None:
         op = Input(self.width or 0, spiking=self.tokens, tokens=self.tokens)
-        layout = torch_foreign.input_layout(self.module, self.shape or (op.width,))
+        layout = torch_foreign.input_layout(self.module, self.shape or (op.width,), order)
         if isinstance(layout, str):
             self.refuse("the input", layout, "use layers of one order")
             layout = flat(op.width)
@@ -173,7 +134,7 @@ class _Tracer:
         return self.names.get(value, "")
 
     def _visit(self, item: fx.Node) -> None:
-        if self.foreign.part(item):
+        if self.foreign.part(item) or self.foreign.step(item):
             return
         path = str(item.target)
         module = self.module.get_submodule(path) if item.op == "call_module" else None
@@ -360,6 +321,7 @@ class _Tracer:
         self.widths[_REFUSED] = 1
 
     def refuse(self, where: str, what: str, fix: str = "") -> None:
+        """Note a problem."""
         hint = fix or "use layers of neurodeploy.nn, torch.nn.Linear, +, *, cat, mean, sum, x[-1]"
         self.problems.append(InputError("E104", f"{where}: {what}", fix=hint))
 
@@ -389,44 +351,3 @@ def _input_width(module: torch.nn.Module) -> int | None:
         if isinstance(value, int) or (isinstance(value, torch.Tensor) and not value.dim()):
             return int(value)
     return None
-
-
-def save(module: torch.nn.Module | Graph, path: Path, example: Any = None) -> None:
-    """Write a checkpoint: the module, or, where its class is not ours, the graph of it; or a graph.
-
-    example: x [T, B, C], a tensor or an array. Raises InputError E104 naming every layer that is
-    not known, E105, E106 (the example), E110.
-    """
-    sample = None if example is None else torch.as_tensor(example)
-    if isinstance(module, Graph):
-        _save_graph(module, path, sample)
-        return
-    try:
-        nn.save(module, path, example=sample)
-    except InputError as error:
-        if error.code != "E104":
-            raise
-        _save_graph(trace(module, sample), path, sample)
-
-
-def _save_graph(graph: Graph, path: Path, sample: Any) -> None:
-    record, arrays = to_record(graph)
-    tensors = {name: torch.tensor(narrow(value)) for name, value in arrays.items()}
-    write_content({"graph": record, "arrays": tensors}, path, sample)
-
-
-def read(path: Path) -> tuple[Graph, Any]:
-    """Return the graph of a checkpoint written by `neurodeploy.save`, and its example or None.
-
-    Raises the errors of `nn.load` and `trace`.
-    """
-    content = read_content(path)
-    if "graph" in content:
-        arrays = {name: value.numpy() for name, value in content["arrays"].items()}
-        example = content["example"]
-        graph = from_record(content["graph"], arrays, str(path))
-        return graph, None if example is None else example.numpy()
-    module, example = module_of(content, str(path))
-    del content
-    data = None if example is None else example.numpy()
-    return rules.check(_Tracer(module, data, owned=True).graph()), data

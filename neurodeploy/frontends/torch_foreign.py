@@ -20,6 +20,7 @@ from torch.fx._symbolic_trace import _assert_is_none
 from neurodeploy.frontends import frameworks
 from neurodeploy.frontends.frameworks import HEADS, Layer
 from neurodeploy.frontends.torch_layout import Axis, Layout, Layouts, heads, shown, sizes
+from neurodeploy.frontends.torch_loop import step_of, steps_of
 from neurodeploy.graph.ir import Op, Reduce
 
 
@@ -60,13 +61,18 @@ def axes_of(root: torch.nn.Module) -> dict[str, list[str]]:
     return found
 
 
-def input_layout(root: torch.nn.Module, shape: tuple[int, ...]) -> Layout | str:
-    """Return how a network's input is laid out, shape that of a step; or why it is not known."""
+def input_layout(
+    root: torch.nn.Module, shape: tuple[int, ...], order: tuple[str, ...] | None = None
+) -> Layout | str:
+    """Return how a network's input is laid out, shape that of a step; or why it is not known.
+
+    order: what stands in front of the channels, where the network's own loop says it.
+    """
     found = axes_of(root)
     if len(found) > 1:
         each = "; ".join(f"{axes}: {', '.join(names)}" for axes, names in found.items())
         return f"its layers take sequences in more than one order: {each}"
-    order = HEADS[next(iter(found))] if found else ("T", "B")
+    order = order or (HEADS[next(iter(found))] if found else ("T", "B"))
     return (*(Axis(letters, 1) for letters in order), *(Axis("", size) for size in shape))
 
 
@@ -121,7 +127,7 @@ class Foreign:
             layer = kind.read(module, sizes(layout))
         except frameworks.RefusedError as error:
             raise frameworks.RefusedError(*wrong, *error.reasons) from None
-        wrong += self._again(item, path, layer)
+        wrong += [*self._again(item, path, layer), *self._onwards(item, layer)]
         if wrong:
             raise frameworks.RefusedError(*wrong)
         self.layers[item] = layer
@@ -151,6 +157,18 @@ class Foreign:
                 f"it is called {self.started[path]} times, and keeps its state from one to the next"
             )
             yield frameworks.Wrong(what, "use a layer of its own in each place")
+
+    def _onwards(self, item: fx.Node, layer: Layer) -> Iterator[frameworks.Wrong]:
+        """Yield what is wrong with the states that a loop over time gives a layer."""
+        handed = item.meta.get("handed")
+        if handed is None or handed == tuple(range(layer.returns))[-len(handed) :]:
+            return
+        if handed:
+            what = f"step 2 is given {handed} of what step 1 returned, None: something else"
+            yield frameworks.Wrong(what, "give it the states as it returned them, in their order")
+        elif not layer.keeps:
+            what = "each step starts anew, without the state of the step before"
+            yield frameworks.Wrong(what, "give it the state that it returned")
 
     def _rest(self, value: Any) -> bool:
         """Whether a state is none, one that the network is given, or zeros."""
@@ -220,11 +238,39 @@ class Foreign:
         return any(not self._hands_on(user, item) for user in item.users)
 
     def _hands_on(self, user: fx.Node, item: fx.Node) -> bool:
+        if steps_of in (user.target, item.target) and user.op != "output":
+            return not self._computed_with(user)
         if user.op == "output":
             return user.args[0] is not item and next(_flat(user.args[0])) is not item
         if user.target in (operator.getitem, getattr):
             return True
         return user.op == "call_module" and bool(user.args) and user.args[0] is not item
+
+    def step(self, item: fx.Node) -> bool:
+        """Whether `item` stands between a sequence and its steps: then it is followed."""
+        if item.target not in (step_of, steps_of):
+            return False
+        trace, source = self.trace, item.args[0]
+        assert isinstance(source, fx.Node)
+        layout = trace.layouts.of.get(source)
+        if source in self.states and source not in trace.names:
+            self.states[item] = self.states[source]
+        elif layout is None:  # behind what was refused
+            trace.stand_in(item)
+        else:
+            trace.names[item] = trace.names[source]
+            trace.layouts.of[item] = self._stepped(item, layout)
+        return True
+
+    def _stepped(self, item: fx.Node, layout: Layout) -> Layout:
+        """Return the layout of one step, or of the sequence of all."""
+        if item.target is step_of:
+            return tuple(axis for axis in layout if axis != ("T", 1))
+        dim = int(item.args[1]) % (len(layout) + 1)  # type: ignore[arg-type]
+        if dim > len(heads(layout)):
+            what = f"steps of {shown(layout)} are stacked as axis {dim}"
+            self.trace.refuse("the stack", what, "torch.stack(steps, dim=0)")
+        return (*layout[:dim], Axis("T", 1), *layout[dim:])
 
     def output(self, value: Any) -> Any:
         """Return the first of what a network returns, if only states stand behind it."""

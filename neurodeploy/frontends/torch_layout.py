@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import fx
 
+from neurodeploy.frontends.torch_shapes import SWAPS, letters_of, swapped
 from neurodeploy.graph.ir import (
     Add,
     Affine,
@@ -142,13 +143,19 @@ class Layouts:
 
     def _axis(self, value: Any) -> Axis:
         """Return an argument of a reshape: a number, or a size that was read."""
-        return self._read[value] if isinstance(value, fx.Node) else Axis("", int(value))
+        if isinstance(value, fx.Node):
+            found: Axis = self._read[value]
+            return found
+        letters = letters_of(value)
+        return Axis(letters, 1 if letters else int(value))
 
     def view(self, item: fx.Node, module: torch.nn.Module | None = None) -> Layout | str | None:
         """Return the layout of a reshaped value; why there is none; None if it is no reshape."""
         name = str(getattr(item.target, "__name__", item.target))
         name = type(module).__name__.lower() if module is not None else name
         source = item.args[0] if item.args else None
+        if name in SWAPS and isinstance(source, fx.Node) and source in self.of:
+            return self._swapped(self.of[source], item)
         if name not in VIEWS or not isinstance(source, fx.Node) or source not in self.of:
             return None
         old = self.of[source]
@@ -157,6 +164,14 @@ class Layouts:
             return _reshaped(old, wanted)
         except (IndexError, KeyError, ValueError, TypeError):
             return f"it reads {shown(old)}, where steps and samples must stay in front"
+
+    def _swapped(self, old: Layout, item: fx.Node) -> Layout | str:
+        """Return the layout behind a transposition, which may only exchange steps and samples."""
+        order = swapped(item, len(old))
+        new = None if order is None else tuple(old[at] for at in order)
+        if new is None or new[len(heads(old)) :] != old[len(heads(old)) :] or new == old:
+            return f"it reads {shown(old)}, where only steps and samples may change places"
+        return new
 
     def _wanted(
         self, name: str, old: Layout, item: fx.Node, module: torch.nn.Module | None

@@ -192,7 +192,7 @@ REFUSED = {
     "where steps and samples must stay in front": lambda s, x: x.reshape(2, 6, -1),
     "reshape: it reads [T, B, 60]": lambda s, x: x.reshape(-1, 7),
     "flatten: it reads [T, B, 60]": lambda s, x: x.flatten(1),
-    "permute: an operation that is not known": lambda s, x: x.permute(1, 0, 2),
+    "permute: it reads [T, B, 60], where only steps and samples": lambda s, x: x.permute(1, 2, 0),
     "cell: it reads [T*B, 2, 6, 5]": lambda s, x: s.cell(x.reshape(-1, 2, 6, 5)),
     "reduce: it reads [T*B, 60]": lambda s, x: x.reshape(-1, 60).mean(0),
     "add: it reads [T, B, 60], [T*B, 60]": lambda s, x: x + x.reshape(-1, 60),

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from typing import Any
 
 from neurodeploy.frontends.frameworks import norse, sinabs, snntorch, spikingjelly
-from neurodeploy.frontends.frameworks.layer import HEADS, Kind, Layer, RefusedError, Wrong
+from neurodeploy.frontends.frameworks.layer import HEADS, STEP, Kind, Layer, RefusedError, Wrong
 
 __all__ = [
     "HEADS",
+    "STEP",
     "Kind",
     "Layer",
     "RefusedError",
