@@ -7,7 +7,7 @@ differs from position to position cannot move into the weights of a convolution:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -108,6 +108,22 @@ def with_bias(op: Weighted, bias: Array) -> Weighted | None:
     """Return `op` with `bias`, of the output's channels, in place of its own, if it can."""
     rows = rows_of(op, bias)
     return None if rows is None else _with(op, op.stored, rows)
+
+
+def one_size(parts: Iterable[Array]) -> bool:
+    """Whether all weights that are not zero have the same size, and a row has more than one.
+
+    parts: rows of a matrix, some at a time.
+    """
+    size, several = None, False
+    for part in parts:
+        used = np.abs(part[part != 0])
+        if used.size:
+            size = used[0] if size is None else size
+            if np.any(np.abs(used - size) > 1e-12 * size):
+                return False
+        several = several or bool(np.any(np.count_nonzero(part.reshape(len(part), -1), axis=1) > 1))
+    return several
 
 
 def _with(op: Weighted, weight: Any, bias: Array) -> Weighted:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from neurodeploy.kernels.modal import (
     Places,
+    Render,
     at,
     mode_count,
     mode_rows,
@@ -26,18 +27,21 @@ from neurodeploy.kernels.modal import (
     rows,
     step_loops,
 )
-from neurodeploy.kernels.source import Flows, real_lines, reverse_lines
+from neurodeploy.kernels.source import Flows, reverse_lines
 from neurodeploy.neurons import Traced
 
 BLOCK = 256  # lanes that run together; the states of all their modes stay in the nearest cache
 LANES = ", lane:stop"
 
 
-def forward(step: Traced, extra: tuple[str, ...], stride: int) -> str:
-    """Return the source of the forward kernel; `extra`: rows of k behind the coefficients."""
+def forward(step: Traced, render: Render, extra: tuple[str, ...], stride: int) -> str:
+    """Return the source of the forward kernel; `extra`: rows of k behind the coefficients.
+
+    render: how instructions are written.
+    """
     places = Places(k=LANES, z=LANES, coefs=(*step.coefs, *extra))
     done = [f"out_row[n] = kind({step.out}) * k_amplitude"]
-    loops = step_loops(step, real_lines, places, zero="ZERO", done=done)
+    loops = step_loops(step, render, places, zero="ZERO", done=done)
     return f"""def forward(inputs, k, tables, z, out, saved, reverse, first, last):
     steps = inputs.shape[0]
     {mode_count(step, "len(k)", places.coefs)}
@@ -64,8 +68,9 @@ def _buffers(names: Sequence[str]) -> list[str]:
 class _Back:
     """The loops of one step back."""
 
-    def __init__(self, step: Traced, places: Places) -> None:
-        self.step, self.places, self.phases = step, places, phases(step)
+    def __init__(self, step: Traced, render: Render, places: Places) -> None:
+        self.step, self.render = step, render
+        self.places, self.phases = places, phases(step)
         self.coefs = places.coefs
         late, mode, early = self._late(), self._mode(), Flows()
         outside = (*late[1].terms, *mode[1].terms)
@@ -99,7 +104,7 @@ class _Back:
     def lines(self) -> list[str]:
         """Return all four loops."""
         step, totals = self.step, self.phases.totals
-        forward = per_mode_values(step, real_lines, self.places)
+        forward = per_mode_values(step, self.render, self.places)
         opened = mode_rows(step, self.places)
         grown = [f"T_{i.out}[n] += {i.args[0]}" for i in totals]
         return [
@@ -117,7 +122,7 @@ class _Back:
     def _after(self) -> list[str]:
         lines, flows = self.late
         return [
-            *per_channel_values(self.step, real_lines, self.places),
+            *per_channel_values(self.step, self.render, self.places),
             "g_out = g_row[n] * k_amplitude",
             f"S_amplitude[n] += g_row[n] * kind({self.step.out})",
             *lines,
@@ -143,7 +148,7 @@ class _Back:
         plain = [n for n in self.coefs if n not in self.step.modal and f"k_{n}" in flows.terms]
         states = [n for n in self.step.states if n not in self.step.modal]
         return [
-            *per_channel_values(self.step, real_lines, self.places),
+            *per_channel_values(self.step, self.render, self.places),
             *lines,
             f"g_x[n] = {flows.sum('x')}",
             *(f"S_{n}[n] += {flows.sum(f'k_{n}')}" for n in plain),
@@ -152,13 +157,13 @@ class _Back:
         ]
 
 
-def backward(step: Traced, extra: tuple[str, ...], stride: int) -> str:
+def backward(step: Traced, render: Render, extra: tuple[str, ...], stride: int) -> str:
     """Return the source of the backward kernel: steps forward from a kept state, then back."""
     coefs = (*step.coefs, *extra)
     kept = Places(k=LANES, z=", j, :width", coefs=coefs)
     on = Places(k=LANES, z=kept.z, after=", j + 1, :width", coefs=coefs)
     assert on.after is not None
-    back, totals = _Back(step, kept), [i.out for i in phases(step).totals]
+    back, totals = _Back(step, render, kept), [i.out for i in phases(step).totals]
     buffers = [f"{p}_{n}" for p in "TD" for n in totals] + [f"F_{n}" for n in back.carried]
     args = "g_outs, inputs, k, tables, saved, a, g_z, g_inputs, g_k, g_tables"
     return f"""def backward({args}, reverse, first, last):
@@ -181,7 +186,7 @@ def backward(step: Traced, extra: tuple[str, ...], stride: int) -> str:
                 X = inputs[t, lane:stop]
 {at(4, rows(step, "Z", "z", step.states, on.z, modal=False))}
 {at(4, rows(step, "A", "z", step.states, on.after, modal=False))}
-{at(4, step_loops(step, real_lines, on, zero="ZERO"))}
+{at(4, step_loops(step, render, on, zero="ZERO"))}
             for j in range(count - 1, -1, -1):
                 t = steps - 1 - begin - j if reverse else begin + j
                 X = inputs[t, lane:stop]

@@ -16,7 +16,8 @@ class Loop:
     """Lines for the places of a kernel: its arguments, and what runs when.
 
     setup runs once, sample before the first step of each sample, gather before and keep after
-    every step (in training: in it, once x is known); `fed` is the sum for neuron n.
+    every step (in training: in it, once x is known); `fed` is the sum for neuron n, `held` what is
+    added to it and the drive.
     """
 
     args: str = ""
@@ -25,6 +26,7 @@ class Loop:
     gather: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
     fed: str = ""
+    held: str = ""
 
 
 NONE = Loop()
@@ -45,8 +47,8 @@ REALS = Loop(
     fed=" + fed[n]",
 )
 
-#: Training, forwards: `x` gains offset + weight [senders, N] times what was sent; it is noted as
-#: `drive`, so that the way back needs no second sum. Blocks are whole samples.
+#: Training, forwards: `x` gains weight [senders, N] times what was sent, then offset [N]; it is noted
+#: as `drive`, so that the way back needs no second sum. Blocks are whole samples.
 HEARD = Loop(
     args="weight, offset, drive, ",
     setup=(
@@ -54,6 +56,9 @@ HEARD = Loop(
         "first, last = first * width, last * width",
         "block = max(BLOCK // width, 1) * width",
         "fed = np.empty(block, kind)",
+        "held = np.empty(block, kind)",
+        "for s in range(0, block, width):",
+        "    held[s : s + width] = offset",
         "sent = np.empty(width, kind)",
         "fired = np.empty(width, np.int64)",
     ),
@@ -68,7 +73,7 @@ HEARD = Loop(
         "            sent[count] = before[s + m]",
         "            count += before[s + m] != ZERO",
         "    row = fed[s : s + width]",
-        "    row[:] = offset",
+        "    row[:] = ZERO",
         "    whole = count - count % 4",
         "    for j in range(0, whole, 4):",
         "        r0, r1 = weight[fired[j]], weight[fired[j + 1]]",
@@ -83,6 +88,7 @@ HEARD = Loop(
     ),
     keep=("drive_row[n] = x",),
     fed=" + fed[n]",
+    held=" + held[n]",
 )
 
 #: Training, backwards: the gradient of what was sent gains weight [receivers, N] times that of

@@ -1,8 +1,8 @@
 """Write a traced step as lines of Python that numba compiles.
 
-The same instructions give three bodies: integers exactly as `Fixed` computes them, floats in the
-very order `Real` computes them (so results are equal to the last bit: numba does not contract or
-reorder), and the reverse-mode adjoint for training.
+The same instructions give three bodies: floats in the very order `Real` computes them (so results
+are equal to the last bit: numba does not contract or reorder), whole numbers in floats, exactly
+those that `Fixed` computes, and the reverse-mode adjoint for training, which is that of both.
 """
 
 from __future__ import annotations
@@ -41,39 +41,44 @@ def _real(i: Instr) -> str:
     raise KeyError(i.op)
 
 
-def fixed_lines(instrs: Sequence[Instr], fixed: Fixed) -> list[str]:
-    """Return the integer body; `over` counts register writes that did not fit."""
-    lines: list[str] = []
-    for i in instrs:
-        if i.op == "mul":
-            lines += [f"{i.out} = {drop(f'({i.args[0]} * {i.args[1]})', fixed, fixed.coef_frac)}"]
-        elif i.op == "write":
-            lines += [
-                f"{i.out} = {_register(i.args[0], fixed)}",
-                f"over += {i.out} != {i.args[0]}",
-            ]
-        elif i.op == "count":
-            held = f"max({i.args[0]}, 0) // max({i.args[1]}, 1)"
-            lines += [f"{i.out} = min({held}, {MOST_SPIKES})"]
-        else:
-            lines += [f"{i.out} = {_real(i)}"]
-    return lines
+def whole_lines(instrs: Sequence[Instr]) -> list[str]:
+    """Return the body on whole numbers that float64 holds, in the words of `whole_words`."""
+
+    def value(i: Instr) -> str:
+        return f"{_WHOLE[i.op]}({', '.join(i.args)})" if i.op in _WHOLE else _real(i)
+
+    return [f"{i.out} = {value(i)}" for i in instrs]
 
 
-def drop(value: str, fixed: Fixed, bits: int | str) -> str:
-    """Return the expression that drops `bits` bits of `value` by the rounding of `fixed`."""
-    if fixed.rounding == "floor":
-        return f"({value} >> {bits})"
-    if fixed.rounding == "toward_zero":
-        return f"(({value} + (({value} >> 63) & ((ONE << {bits}) - 1))) >> {bits})"
-    return f"(({value} + ((ONE << {bits}) >> 1)) >> {bits})"
+_WHOLE = {"mul": "multiplied", "write": "stored", "count": "counted"}
+_EXACT = 53  # bits of a whole number that float64 holds
+_SPLIT = 2.0**15
 
 
-def _register(value: str, fixed: Fixed) -> str:
-    if fixed.overflow == "saturate":
-        return f"min(max({value}, {-fixed.state_max}), {fixed.state_max})"
-    half = 1 << (fixed.state_bits - 1)
-    return f"((({value} + {half}) & {(1 << fixed.state_bits) - 1}) - {half})"
+def whole_words(fixed: Fixed) -> dict[str, str]:
+    """Return what the words of `Fixed` are on float64, by name: arguments, and an expression.
+
+    Exactly: a coefficient is a whole number times 2^-coef_frac, a value a whole number of
+    `state_bits`. Where their product is too long for float64, it is made of two, of the upper and
+    the lower bits of the coefficient; the lower drop what is below the upper first.
+    """
+    cut = {"floor": "np.floor({})", "toward_zero": "np.trunc({})", "nearest": "np.floor({} + HALF)"}
+    below = "np.trunc" if fixed.rounding == "toward_zero" else "np.floor"
+    product = "k * z"
+    if fixed.coef_frac + fixed.state_bits > _EXACT:
+        upper = f"np.trunc(k * {_SPLIT!r}) / {_SPLIT!r}"
+        lower = f"{below}((k - {upper}) * z * {_SPLIT!r}) / {_SPLIT!r}"
+        product = f"({upper} * z + {lower})"
+    most, span = float(fixed.state_max), 2.0**fixed.state_bits
+    kept = f"min(max(v, {-most!r}), {most!r})"
+    if fixed.overflow == "wrap":
+        kept = f"v - {span!r} * np.floor((v + {span / 2!r}) / {span!r})"
+    return {
+        "dropped(v)": cut[fixed.rounding].format("v"),
+        "multiplied(k, z)": cut[fixed.rounding].format(product),
+        "stored(v)": kept,
+        "counted(v, level)": f"min(np.floor(max(v, ZERO) / max(level, ONE)), {MOST_SPIKES!r}.0)",
+    }
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Compiled forward and exact backward of a neuron through time, for training.
+"""Compiled forward and exact backward of a neuron through time, for training and for tuning.
 
 A step is the same for every sample and channel, so a batch [T, B, N] is run as T rows of B x N
 independent *lanes*. A block of lanes goes through all steps before the next block starts: its
@@ -13,13 +13,16 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from neurodeploy.arith import Fixed
 from neurodeploy.kernels import modal_train
 from neurodeploy.kernels.cache import load
+from neurodeploy.kernels.modal import Render
 from neurodeploy.kernels.recurrent import ANSWERED, HEARD, Loop
-from neurodeploy.kernels.source import adjoint_lines, real_lines
+from neurodeploy.kernels.source import adjoint_lines, real_lines, whole_lines, whole_words
 from neurodeploy.kernels.surrogates import HALF_PI, SURROGATES
 from neurodeploy.neurons import SPECS, Traced
 
@@ -44,6 +47,7 @@ def train_kernels(
     dtype: str,
     *,
     recurrent: bool = False,
+    fixed: Fixed | None = None,
 ) -> tuple[Kernel, Kernel]:
     """Return `forward` and `backward` over arrays of `dtype` ("float32" or "float64").
 
@@ -65,8 +69,13 @@ def train_kernels(
     arguments of `forward` stand (weight [senders, N], offset [N], drive [T, L], written): what the
     step was driven by, and what `backward` takes as its inputs; in front of those of `backward`,
     weight [receivers, N].
+
+    `fixed`: all values are the whole numbers that it computes, in float64, and dimensionless
+    coefficients multiples of 2^-coef_frac. What `recurrent` weights add up to drops its fraction
+    before the offset is added. Backward is that of real numbers, at the whole ones.
     """
     step = SPECS[name].traced(dict(options))
+    form = _Form(real_lines) if fixed is None else _Form(whole_lines, "dropped")
     module = load(
         f"""import numpy as np
 from numba import njit
@@ -74,6 +83,8 @@ from numba import njit
 kind = np.{dtype}
 BLOCK = {BLOCK}
 ZERO = kind(0)
+ONE = kind(1)
+HALF = kind(0.5)
 HALF_PI = kind({HALF_PI!r})
 
 
@@ -93,19 +104,35 @@ def spread(row, lane, out, size):
 {typed(SURROGATES[surrogate], "slope_at")}
 
 
+{_words(fixed)}
 @njit(cache=True, nogil=True, error_model="numpy")
-{_forward(step, HEARD if recurrent else _LANES)}
+{_forward(step, form, HEARD if recurrent else _LANES)}
 
 @njit(cache=True, nogil=True, error_model="numpy")
-{_backward(step, ANSWERED if recurrent else _LANES)}"""
+{_backward(step, form, ANSWERED if recurrent else _LANES)}"""
     )
     return module.forward, module.backward
 
 
-def _body(step: Traced) -> list[str]:
+@dataclass(frozen=True)
+class _Form:
+    """How a step is written, and what becomes of a sum over recurrent weights."""
+
+    render: Render
+    sum: str = ""
+
+
+def _words(fixed: Fixed | None) -> str:
+    """Return the functions of `whole_lines`."""
+    words = {} if fixed is None else whole_words(fixed)
+    made = (f"@njit(inline='always')\ndef {n}:\n    return {v}\n\n" for n, v in words.items())
+    return "\n".join(made)
+
+
+def _body(step: Traced, form: _Form) -> list[str]:
     """Return the lines of one step of lane n: constants and states in, next values out."""
     lines = [f"k_{n} = K_{n}[n]" for n in (*step.coefs, *EXTRA, *step.tables)]
-    return [*lines, *(f"z_{n} = Z_{n}[n]" for n in step.states), *real_lines(step.instrs)]
+    return [*lines, *(f"z_{n} = Z_{n}[n]" for n in step.states), *form.render(step.instrs)]
 
 
 def _room(step: Traced) -> list[str]:
@@ -119,11 +146,13 @@ def _row(step: Traced, index: str) -> list[str]:
     return [f"spread(tables[{i}, {index}], lane, K_{n}, stop - lane)" for i, n in tables]
 
 
-def _forward(step: Traced, loop: Loop) -> str:
+def _forward(step: Traced, form: _Form, loop: Loop) -> str:
     """Return the source of the forward kernel."""
     if step.modal:
-        return modal_train.forward(step, EXTRA, STRIDE)
+        return modal_train.forward(step, form.render, EXTRA, STRIDE)
     coefs, states = (*step.coefs, *EXTRA), step.states
+    received = f"x_row[n]{loop.fed}"
+    received = f"{form.sum}({received})" if loop.fed else received
     return f"""def forward({loop.args}inputs, k, tables, z, out, saved, reverse, first, last):
     steps = inputs.shape[0]
 {at(1, loop.setup)}
@@ -142,18 +171,18 @@ def _forward(step: Traced, loop: Loop) -> str:
 {at(3, _row(step, "i"))}
 {at(3, loop.gather)}
             for n in range(stop - lane):
-                x = x_row[n]{loop.fed}
+                x = {received}{loop.held}
 {at(4, loop.keep)}
-{at(4, _body(step))}
+{at(4, _body(step, form))}
 {at(4, [f"Z_{n}[n] = {v}" for n, v in zip(states, step.next_states, strict=True)])}
                 out_row[n] = kind({step.out}) * k_amplitude
 """
 
 
-def _backward(step: Traced, loop: Loop) -> str:
+def _backward(step: Traced, form: _Form, loop: Loop) -> str:
     """Return the source of the backward kernel: steps forward from a kept state, then back."""
     if step.modal:
-        return modal_train.backward(step, EXTRA, STRIDE)
+        return modal_train.backward(step, form.render, EXTRA, STRIDE)
     back, coefs, states = adjoint_lines(step), (*step.coefs, *EXTRA), step.states
     after = list(zip(states, step.next_states, strict=True))
     sums = zip(coefs, (*back.coefs, f"g_sent * kind({step.out})"), strict=True)
@@ -182,7 +211,7 @@ def _backward(step: Traced, loop: Loop) -> str:
 {at(4, _row(step, "begin + j"))}
                 for n in range(size):
                     x = x_row[n]
-{at(5, _body(step))}
+{at(5, _body(step, form))}
 {at(5, [f"A_{n}[n] = {value}" for n, value in after])}
             for j in range(count - 1, -1, -1):
                 t = steps - 1 - begin - j if reverse else begin + j
@@ -195,7 +224,7 @@ def _backward(step: Traced, loop: Loop) -> str:
 {at(4, loop.gather)}
                 for n in range(size):
                     x = x_row[n]
-{at(5, _body(step))}
+{at(5, _body(step, form))}
                     g_sent = g_row[n]{loop.fed}
                     g_out = g_sent * k_amplitude
 {at(5, [f"n_{n} = G_{n}[n]" for n in states])}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from neurodeploy.arith import Fixed
 from neurodeploy.kernels import train_kernels
 from neurodeploy.kernels.threads import share
 from neurodeploy.kernels.train import EXTRA, STRIDE, pitch
@@ -46,15 +47,35 @@ def scan(
     unit, amplitude = (torch.as_tensor(v).to(x).expand(x.shape[-1]) for v in (unit, amplitude))
     how = (surrogate, steepness, reverse)
     if x.device.type == "cpu" and x.dtype in _COMPILED:
-        step = spec.traced(options)
-        rows = [*(getattr(k, name) for name in step.coefs), unit, amplitude]
-        tables = [getattr(k, name)[: len(x)] for name in step.tables]
-        table = torch.stack(tables) if tables else x.new_empty(0, 0, x.shape[-1])
-        run: Any = _Scan.apply if recurrent is None else _RecurrentScan.apply
-        out: Tensor = run(x, torch.vstack(rows), table, *(recurrent or ()), spec, options, *how)
-    else:
-        heard = None if recurrent is None else hearing(*recurrent, amplitude)
-        out = amplitude * sequential(spec, options, k, unit, x, *how, heard)
+        return compiled(spec, options, k, (unit, amplitude), x, how, recurrent)
+    heard = None if recurrent is None else hearing(*recurrent, amplitude)
+    out: Tensor = amplitude * sequential(spec, options, k, unit, x, *how, heard)
+    return out
+
+
+def compiled(
+    spec: NeuronSpec,
+    options: Mapping[str, Any],
+    k: Any,
+    extra: tuple[Tensor, Tensor],
+    x: Tensor,
+    how: tuple[str, float, bool],
+    recurrent: tuple[Tensor, Tensor] | None = None,
+    fixed: Fixed | None = None,
+) -> Tensor:
+    """Return what `scan` returns, by `train_kernels`, for coefficients k as `arranged`.
+
+    extra: unit and amplitude, [N]; how: surrogate, steepness, reverse. With `fixed`, all are whole
+    numbers as `train_kernels` says, in float64.
+    """
+    step = spec.traced(options)
+    rows = [*(getattr(k, name) for name in step.coefs), *extra]
+    tables = [getattr(k, name)[: len(x)] for name in step.tables]
+    table = torch.stack(tables) if tables else x.new_empty(0, 0, x.shape[-1])
+    run: Any = _Scan.apply if recurrent is None else _RecurrentScan.apply
+    out: Tensor = run(
+        x, torch.vstack(rows), table, *(recurrent or ()), spec, options, *how, fixed
+    )
     return out
 
 
@@ -94,10 +115,11 @@ class _Scan(torch.autograd.Function):
         surrogate: str,
         steepness: float,
         reverse: bool,
+        fixed: Fixed | None,
     ) -> Tensor:
         dtype = _COMPILED[x.dtype]
         key = (spec.name, tuple(sorted(options.items())), surrogate, dtype.name)
-        ctx.kernels, ctx.how = train_kernels(*key), (dtype.type(steepness), reverse)
+        ctx.kernels, ctx.how = train_kernels(*key, fixed=fixed), (dtype.type(steepness), reverse)
         steps, lanes = len(x), x.shape[1] * x.shape[2]
         states = spec.rows(spec.state._fields, spec.modes_of(len(k) - len(EXTRA)))
         x = x.contiguous()
@@ -124,7 +146,7 @@ class _Scan(torch.autograd.Function):
         share(ctx.kernels[1], *arrays, reverse, samples=batch * width, **_effort(x))
         g_rows = g_k[:, : batch * width].reshape(len(k), batch, width).sum(1, dtype=np.float64)
         grads = (torch.from_numpy(g_x).view(x.shape), torch.from_numpy(g_rows).to(k))
-        return *grads, _summed(g_tables, x, tables), *[None] * 5
+        return *grads, _summed(g_tables, x, tables), *[None] * 6
 
 
 class _RecurrentScan(torch.autograd.Function):
@@ -143,10 +165,11 @@ class _RecurrentScan(torch.autograd.Function):
         surrogate: str,
         steepness: float,
         reverse: bool,
+        fixed: Fixed | None,
     ) -> Tensor:
         dtype = _COMPILED[x.dtype]
         key = (spec.name, tuple(sorted(options.items())), surrogate, dtype.name)
-        ctx.kernels = train_kernels(*key, recurrent=True)
+        ctx.kernels = train_kernels(*key, recurrent=True, fixed=fixed)
         ctx.how = (dtype.type(steepness), reverse)
         steps, batch, width = x.shape
         lanes, states = batch * width, len(spec.state._fields)
@@ -179,7 +202,7 @@ class _RecurrentScan(torch.autograd.Function):
         after, before = (g_drive[:-1], sent[1:]) if reverse else (g_drive[1:], sent[:-1])
         g_weight = after.flatten(0, 1).T @ before.flatten(0, 1)
         g_rows, g_table = torch.from_numpy(g_rows).to(k), _summed(g_tables, drive, tables)
-        return g_drive, g_rows, g_table, g_weight, g_drive.sum((0, 1)), *[None] * 5
+        return g_drive, g_rows, g_table, g_weight, g_drive.sum((0, 1)), *[None] * 6
 
 
 def _matrix(weight: Tensor) -> Any:

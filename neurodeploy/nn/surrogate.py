@@ -177,14 +177,32 @@ def sequential(
     `reverse` the steps run from the last to the first; outputs stand in the input's order all the
     same. `heard` gives what the output of the step before (zeros at first) adds to the input.
     """
+    drive = None if heard is None else lambda row, out: row + heard(out)
     reading = Surrogate(unit, surrogate, steepness)
+    return looped(reading, spec, options, coefs, x, reverse=reverse, drive=drive)
+
+
+def looped(
+    reading: Surrogate,
+    spec: NeuronSpec,
+    options: Mapping[str, Any],
+    coefs: Any,
+    x: Tensor,
+    *,
+    reverse: bool = False,
+    drive: Callable[[Tensor, Tensor], Tensor] | None = None,
+) -> Tensor:
+    """Run `spec.step` under a reading, as `sequential` does.
+
+    drive(row, sent) makes the input of a step of a row of x and what was sent the step before.
+    """
     modes, coefs = spec.modes(coefs._asdict()), over_batch(spec, coefs)
     rest = x.new_zeros(spec.rows(spec.state._fields, modes), *x.shape[1:])
     state = spec.parts(spec.state, rest, modes)
     rows, out = [], torch.zeros_like(x[0])
     for t, row in enumerate(x.flip(0) if reverse else x):
-        drive = row if heard is None else row + heard(out)
-        out, state = spec.step(reading, spec.at(coefs, t), state, drive, options)
+        given = row if drive is None else drive(row, out)
+        out, state = spec.step(reading, spec.at(coefs, t), state, given, options)
         rows.append(out)
     y = torch.stack(rows)
     return y.flip(0) if reverse else y

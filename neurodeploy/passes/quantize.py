@@ -9,7 +9,7 @@ the host.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -74,7 +74,15 @@ class Quantize:
         Raises InputError E107 for what cannot be lowered, and FitError E302 naming every constant
         that is lost in the target's formats.
         """
-        return _Lowering(Lowerable()(graph), self.target, self.bits, self.coef_bits).program()
+        return self.lowered(Lowerable()(graph))[0]
+
+    def lowered(self, graph: Graph) -> tuple[ir.Program, Mapping[str, tuple[Array, ...]]]:
+        """Lower a graph that is `Lowerable` already.
+
+        And return, by node, what one unit of each operand's current is worth, [width].
+        """
+        lowering = _Lowering(graph, self.target, self.bits, self.coef_bits)
+        return lowering.program(), lowering.currents
 
 
 class _Drive(NamedTuple):
@@ -125,6 +133,7 @@ class _Lowering:
         ]
         self.problems: list[NeurodeployError] = []
         self.notes: dict[str, Any] = {}
+        self.currents: dict[str, tuple[Array, ...]] = {}
 
     def program(self) -> ir.Program:
         readout: ir.Readout | None = None
@@ -137,7 +146,9 @@ class _Lowering:
                 break
             elif isinstance(node.op, VectorOp):
                 parts = (self._dense, self._recurrent, self.registers.margin, self.numbers)
-                self.nodes.append(VectorLowering(self.graph, self.units, *parts).node(node.name))
+                made = VectorLowering(self.graph, self.units, *parts).node(node.name)
+                self.nodes.append(made[0])
+                self.currents[node.name] = made[1]
             elif joint(self.graph, node):
                 self._populations(list(node.inputs))
                 self.units.graded[node.name] = self.units.of(node.inputs[0])
@@ -207,6 +218,7 @@ class _Lowering:
             if isinstance(node.op, Weighted)
             else tuple(e for source in node.inputs for e in self._edges(source, unit))
         )
+        self.currents[name] = (unit,)
         self.nodes.append(
             ir.Stream(name=name, width=self.graph.widths[name], edges=edges, unit=unit)
         )
@@ -238,6 +250,7 @@ class _Lowering:
 
     def _append(self, drive: _Drive, out_unit: Array) -> None:
         name, op, source, unit, bias, shift = drive.lowered
+        self.currents[name] = (unit,)
         lsb = unit * 2.0**-shift
         state_bits = self.registers.bits(name, op)
         scale = np.where(out_unit == drive.out_unit, drive.scale, out_unit / lsb)

@@ -17,7 +17,7 @@ weights multiply it; what it adds to a sum directly has the unit of the sum.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -39,7 +39,7 @@ from neurodeploy.graph.ir import (
     VectorOp,
 )
 from neurodeploy.graph.maps import Conv
-from neurodeploy.graph.weights import Weighted, per_row, rows_of, spread, times_columns
+from neurodeploy.graph.weights import Weighted, one_size, per_row, rows_of, spread, times_columns
 from neurodeploy.matrices import blocks
 from neurodeploy.passes.bits import recurrent_name
 from neurodeploy.passes.grids import grid_units, row_tops
@@ -192,7 +192,7 @@ class Units:
         op = self.op(name)
         alone = isinstance(reader.op, VectorOp) or isinstance(op, Conv)
         alone = alone and again is None and self.grid(name) is None
-        if alone and _one_size(part for _, part in self.weights(name)):
+        if alone and one_size(part for _, part in self.weights(name)):
             return np.full(self.graph.widths[name], self._tops(name).max())
         tops = {name: self._finest(name)}
         if again is not None:
@@ -216,7 +216,7 @@ class Units:
         if grid is not None:
             return grid
         pooling = alone and isinstance(self.op(name), Conv)
-        plain = pooling and _one_size(part for _, part in self.weights(name))
+        plain = pooling and one_size(part for _, part in self.weights(name))
         return np.asarray(self._tops(name) / (1 if plain else self.weight_max(name)))
 
     def grid(self, name: str) -> Array | None:
@@ -334,7 +334,7 @@ class Units:
             (isinstance(reader.op, Ternary) and reader.op.per_step)
             or (
                 isinstance(reader.op, Weighted)
-                and _one_size(p for _, p in blocks(reader.op.stored))
+                and one_size(p for _, p in blocks(reader.op.stored))
             )
             for reader in self.graph.readers(name)
         )
@@ -371,22 +371,6 @@ def _even(unit: Array, *positions: int) -> Array:
 
 def _flat(weight: Array) -> Array:
     return weight.reshape(len(weight), -1)
-
-
-def _one_size(parts: Iterable[Array]) -> bool:
-    """Whether all weights that are not zero have the same size, and a row has more than one.
-
-    parts: rows of a matrix, some at a time.
-    """
-    size, several = None, False
-    for part in parts:
-        used = np.abs(part[part != 0])
-        if used.size:
-            size = used[0] if size is None else size
-            if np.any(np.abs(used - size) > 1e-12 * size):
-                return False
-        several = several or bool(np.any(np.count_nonzero(_flat(part), axis=1) > 1))
-    return several
 
 
 def _positive(unit: Array) -> Array:

@@ -37,14 +37,17 @@ class VectorLowering:
     margin: float  #: a format holds this many times what calibration saw
     numbers: Numbers
 
-    def node(self, name: str) -> ir.Vector:
-        """Return the program's node for the vector operation `name`."""
+    def node(self, name: str) -> tuple[ir.Vector, tuple[Array, ...]]:
+        """Return the program's node for the vector operation `name`.
+
+        And what one unit of each operand's current is worth, [width].
+        """
         op = self.graph[name].op
         assert isinstance(op, VectorOp)
         found = [self._operand(source) for source in self.graph[name].inputs]
-        operands = [part for _, operand in found for part in _split(operand, op.parts)]
-        whole = np.concatenate([operand.unit for _, operand in found])
-        ends = [(i, own) for i, (own, _) in enumerate(found)] + [(0, self.again(name, whole))]
+        operands = [part for _, _, operand in found for part in _split(operand, op.parts)]
+        whole = np.concatenate([operand.unit for _, _, operand in found])
+        ends = [(i, own) for i, (own, _, _) in enumerate(found)] + [(0, self.again(name, whole))]
         edges = [
             (k, edge)
             for first, own in ends
@@ -60,7 +63,7 @@ class VectorLowering:
             for key in ("gain", "shift", "offset", "limit")
         }
         low, high = self._ends(name, unit)
-        return ir.Vector(
+        node = ir.Vector(
             name=name,
             width=len(unit),
             edges=tuple(edge for _, edge in edges),
@@ -75,9 +78,14 @@ class VectorLowering:
             unit=unit,
             reverse=isinstance(op, Lstm) and op.reverse,
         )
+        currents = [part for _, unit, _ in found for part in np.split(unit, op.parts)]
+        return node, tuple(currents)
 
-    def _operand(self, name: str) -> tuple[tuple[ir.Edge, ...], Operand]:
-        """Return the edges that bring node `name` to a vector operation, and what they bring."""
+    def _operand(self, name: str) -> tuple[tuple[ir.Edge, ...], Array, Operand]:
+        """Return the edges that bring node `name` to a vector operation, and what they bring.
+
+        Its current has the unit [width]; in between, an Affine may scale it.
+        """
         op, source = self.graph[name].op, name
         gain, bias = np.ones(self.graph.widths[name]), np.zeros(self.graph.widths[name])
         if isinstance(op, Affine):
@@ -92,7 +100,7 @@ class VectorLowering:
             edges = (ir.Tap(source=source, sign=np.ones(len(unit), np.int64)),)
         seen = self.units.seen(name)
         reach = self.margin * max(np.abs(seen.low).max(), np.abs(seen.high).max())
-        return edges, Operand(unit * gain, bias, float(reach))
+        return edges, unit, Operand(unit * gain, bias, float(reach))
 
     def _ends(self, name: str, unit: Array) -> tuple[int, int]:
         """Return the least and greatest integer that a vector operation sends."""

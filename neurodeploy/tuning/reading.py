@@ -1,10 +1,10 @@
 r"""The reading of a step that tuning trains: the chip's integers, differentiated as real numbers.
 
 Forward, every value is the integer that `Fixed` computes, held in a float64 tensor. Backward, a
-rounded product p = drop(k v) has the gradient of k v / 2^coef_frac, a register write that of the
-value it stores ("straight through"), and a spike a surrogate derivative of its margin in the
-model's own membrane, as in training. `steps.py` is the same, compiled; this is what it is tested
-against, and what runs the steps that it does not know.
+rounded product p = drop(k v) has the gradient of k v, a register write that of the value it stores
+("straight through"), and a spike a surrogate derivative of its margin in the model's own membrane,
+as in training. The training kernels are the same, compiled (`steps.py`); this is what they are
+tested against.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -42,17 +43,18 @@ def straight(exact: Tensor, rounded: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Quantized(Surrogate):
-    """`Fixed` over float64 tensors that hold integers, with straight-through gradients.
+    """`Fixed` over float64 tensors that hold whole numbers, with straight-through gradients.
 
-    Coefficients are the program's integers; `unit` is the membrane per unit of integer state.
+    Dimensionless coefficients are multiples of 2^-coef_frac; `unit` is the membrane per unit of
+    integer state.
     """
 
     fixed: Fixed = field(default_factory=lambda: Fixed(15, 32))
 
     def mul(self, coef: Any, value: Any) -> Any:
         """Multiply and drop `coef_frac` bits."""
-        exact = coef * value / 2.0**self.fixed.coef_frac
-        return straight(exact, drop(exact.detach(), self.fixed))
+        whole = self.fixed.mul(_integers(coef * 2.0**self.fixed.coef_frac), _integers(value))
+        return straight(coef * value, torch.from_numpy(whole).to(value))
 
     def count(self, value: Any, threshold: Any) -> Any:
         """Divide, drop what is left, and send `MOST_SPIKES` at most."""
@@ -61,12 +63,8 @@ class Quantized(Surrogate):
 
     def write(self, value: Any) -> Any:
         """Store in the register."""
-        stored = self.fixed.write(value.detach().numpy().astype("int64"))
-        return straight(value, torch.from_numpy(stored).to(value))
+        return straight(value, torch.from_numpy(self.fixed.write(_integers(value))).to(value))
 
 
-def drop(exact: Tensor, fixed: Fixed) -> Tensor:
-    """Return multiples of 2^-n, n < 50, as whole numbers by the rounding of `fixed`."""
-    if fixed.rounding == "floor":
-        return exact.floor()
-    return exact.trunc() if fixed.rounding == "toward_zero" else (exact + 0.5).floor()
+def _integers(value: Tensor) -> Any:
+    return value.detach().numpy().astype(np.int64)

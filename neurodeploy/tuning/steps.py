@@ -1,102 +1,88 @@
-"""Integer neurons over a whole sequence, compiled: the fast form of `reading.Quantized`."""
+"""Integer neurons over a whole sequence: compiled, and as the loop that this is tested against.
+
+Coefficients are real, [N], [T, N] or [modes, N]: dimensionless ones are multiples of 2^-coef_frac,
+the others whole numbers. Where neurons hear themselves, x and `heard` [N, N] are on the scale of the
+state, with a fraction where that is coarser than the current's: it is dropped from their sum,
+before the bias [N] is added. All receive gradients.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from neurodeploy.arith import Fixed
-from neurodeploy.kernels.threads import share
-from neurodeploy.kernels.train import STRIDE
-from neurodeploy.kernels.tune import tune_kernels
+from neurodeploy.nn.scan import compiled
+from neurodeploy.nn.surrogate import looped
 from neurodeploy.program.ir import Population
 from neurodeploy.tuning.reading import Quantized
 
-Drive = Callable[[Tensor, Tensor], Tensor]
+Heard = tuple[Tensor, Tensor]  #: recurrent weights [receivers, senders], and bias
 
 
 def steps(
-    node: Population, fixed: Fixed, coefs: Tensor, x: Tensor, surrogate: str, steepness: float
+    node: Population,
+    fixed: Fixed,
+    coefs: Any,
+    x: Tensor,
+    surrogate: str,
+    steepness: float,
+    heard: Heard | None = None,
 ) -> Tensor:
-    """Return what neurons of a program send, whole numbers [T, B, N], for x [T, B, N].
-
-    x: currents on the state's scale, bias included; coefs [coefs, N], those of the step in order:
-    whole numbers in float64, both of which receive gradients.
-    """
-    run: Any = _Steps.apply
-    out: Tensor = run(x, coefs, node, fixed, surrogate, steepness)
-    return out
-
-
-class _Steps(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        coefs: Tensor,
-        node: Population,
-        fixed: Fixed,
-        surrogate: str,
-        steepness: float,
-    ) -> Tensor:
-        options = tuple(sorted(node.options.items()))
-        ctx.kernels = tune_kernels(node.spec, options, fixed, surrogate)
-        ctx.node, ctx.steepness, ctx.shape = node, float(steepness), x.shape
-        count, lanes = len(x), x.shape[1] * x.shape[2]
-        states = len(node.model.state._fields)
-        inputs = _integers(x).reshape(count, lanes)
-        k = np.tile(_integers(coefs), (1, x.shape[1]))
-        z = np.zeros((states, lanes), np.int64)
-        saved = np.empty((states, -(-count // STRIDE), lanes), np.int64)
-        out = np.empty((count, lanes), np.int64)
-        arrays = (inputs, k, z, out, saved, node.reverse)
-        share(ctx.kernels[0], *arrays, samples=lanes, work=x.numel())
-        ctx.arrays = inputs, k, saved
-        return torch.from_numpy(out.reshape(x.shape)).to(torch.float64)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-        inputs, k, saved = ctx.arrays
-        _, batch, width = ctx.shape
-        unit = np.tile(np.asarray(ctx.node.unit, np.float64), batch)
-        g_outs = np.ascontiguousarray(grad.numpy()).reshape(inputs.shape)
-        g_z, g_x = np.zeros((len(saved), batch * width)), np.empty(inputs.shape)
-        g_k = np.zeros(k.shape)
-        arrays = (g_outs, inputs, k, unit, saved, ctx.steepness, g_z, g_x, g_k, ctx.node.reverse)
-        share(ctx.kernels[1], *arrays, samples=batch * width, work=inputs.size)
-        g_coefs = g_k.reshape(len(k), batch, width).sum(1)
-        return torch.from_numpy(g_x.reshape(ctx.shape)), torch.from_numpy(g_coefs), *[None] * 4
-
-
-def _integers(values: Tensor) -> Any:
-    return np.ascontiguousarray(values.detach().numpy().astype(np.int64))
+    """Return what neurons of a program send, whole numbers [T, B, N], for x [T, B, N]."""
+    unit = torch.tensor(node.unit)
+    how = (surrogate, steepness, node.reverse)
+    extra = (unit, torch.ones_like(unit))
+    return compiled(node.model, node.options, coefs, extra, x, how, heard, fixed)
 
 
 def sequential(
     node: Population,
     fixed: Fixed,
-    coefs: Tensor,
+    coefs: Any,
     x: Tensor,
     surrogate: str,
     steepness: float,
-    drive: Drive = lambda row, sent: row,
+    heard: Heard | None = None,
 ) -> Tensor:
-    """Return what `steps` returns, by the plain loop over the model's `step`: the reference.
+    """Return what `steps` returns, by the plain loop over the model's `step`: the reference."""
+    reading = Quantized(torch.tensor(node.unit), surrogate, steepness, fixed)
 
-    drive(row, sent) makes the input of a step from a row of x and from what was sent before.
+    def drive(row: Tensor, sent: Tensor) -> Tensor:
+        if heard is None:
+            return row
+        weight, bias = heard
+        return placed(row + sent @ weight.T, 1.0, bias, fixed)
+
+    how: Any = {"reverse": node.reverse, "drive": drive}
+    return looped(reading, node.model, node.options, coefs, x, **how)
+
+
+class _Placed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, current: Tensor, factor: Tensor, bias: Tensor, fixed: Fixed) -> Tensor:
+        ctx.save_for_backward(factor)
+        moved = current * factor
+        if fixed.rounding == "nearest":
+            moved += 0.5
+        cut = moved.trunc_ if fixed.rounding == "toward_zero" else moved.floor_
+        return cut().add_(bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+        (factor,) = ctx.saved_tensors
+        return grad * factor, None, grad.flatten(0, -2).sum(0), None
+
+
+def placed(current: Tensor, factor: Any, bias: Tensor, fixed: Fixed) -> Tensor:
+    """Return currents [..., N] at the scale of the state: times `factor`, a fraction dropped.
+
+    Plus bias [N]; the gradient of what is dropped goes straight through.
     """
-    spec = node.model
-    reading = Quantized(torch.as_tensor(node.unit), surrogate, steepness, fixed)
-    state = spec.state(*(torch.zeros_like(x[0]) for _ in spec.state._fields))
-    rows, out = [], torch.zeros_like(x[0])
-    for row in x.flip(0) if node.reverse else x:
-        out, state = spec.step(reading, spec.coefs(*coefs), state, drive(row, out), node.options)
-        rows.append(out)
-    y = torch.stack(rows)
-    return y.flip(0) if node.reverse else y
+    run: Any = _Placed.apply
+    moved: Tensor = run(current, torch.as_tensor(factor), bias, fixed)
+    return moved

@@ -8,12 +8,13 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from support.networks import chain, chip_for, inputs_for, sdtcm
+from support.networks import chain, chip_for, distinct, inputs_for, sdtcm
 
 from neurodeploy.arith import OVERFLOWS, ROUNDINGS, Fixed
 from neurodeploy.backends.simulator import simulate
 from neurodeploy.graph import ir as graph_ir
 from neurodeploy.graph.ir import Linear, Reduce
+from neurodeploy.kernels.source import whole_words
 from neurodeploy.kernels.surrogates import SURROGATES
 from neurodeploy.neurons import SPECS, Kind
 from neurodeploy.nn.surrogate import sequential as loop
@@ -26,22 +27,23 @@ from neurodeploy.tuning.network import Tuned
 from neurodeploy.tuning.reading import Quantized
 from neurodeploy.tuning.steps import sequential, steps
 
-PLAIN = [  # one constant of each kind for each neuron; tuning refuses others by name
-    spec
-    for spec in SPECS.values()
-    if not (getattr(spec, "tables", None) or getattr(spec, "modal", None))
-]
-VARIANTS = [(spec.name, options) for spec in PLAIN for options in spec.variants()]
+VARIANTS = distinct()
+STEPS, MODES = 37, 3  #: the longest sequence of a table, and the modes of neurons that have some
 every_variant = pytest.mark.parametrize(("name", "options"), VARIANTS, ids=str)
 
 
 def neurons(rng, name, options, width, *, frac, reverse=False):
     spec = SPECS[name]
-    sizes = {Kind.UNIT: 0.7 * 2**frac, Kind.THRESHOLD: 900, Kind.AMOUNT: 700}
-    coefs = {
-        key: rng.integers(int(sizes[kind] / 2), int(sizes[kind]), width)
-        for key, kind in spec.kinds.items()
-    }
+    sizes = {Kind.UNIT: 0.7 * 2**frac, Kind.OUTPUT: 2**frac, Kind.THRESHOLD: 900, Kind.AMOUNT: 700}
+    read = spec.traced(options).tables
+
+    def drawn(key, kind):
+        lead = (STEPS if key in read else 0,) if key in spec.tables else ()
+        shape = (MODES, width) if key in spec.modal else (*lead, width)
+        size = rng.integers(int(sizes[kind] / 2), int(sizes[kind]), shape)
+        return size * rng.choice([-1, 1], shape) if key in spec.tables | spec.modal else size
+
+    coefs = {key: drawn(key, kind) for key, kind in spec.kinds.items()}
     return Population(
         name="n",
         width=width,
@@ -58,17 +60,36 @@ def neurons(rng, name, options, width, *, frac, reverse=False):
     )
 
 
-def both(node, fixed, x, weight, surrogate="arctan"):
-    """Return spikes and the gradients of x and the coefficients, compiled and by the loop."""
+def real(node):
+    """Return coefficients as tuning has them: dimensionless ones are multiples of 2^-coef_frac."""
+    kinds, one = node.model.kinds, 2.0**node.coef_frac
+    return {
+        key: torch.tensor(value / (one if kinds[key].dimensionless else 1), dtype=torch.float64)
+        for key, value in node.coefs.items()
+    }
+
+
+def both(node, fixed, x, weight, surrogate="arctan", heard=None):
+    """Return outputs and the gradients of all that has some, compiled and by the loop."""
     found = []
     for run in (steps, sequential):
-        inputs = torch.tensor(x, dtype=torch.float64, requires_grad=True)
-        table = np.array([node.coefs[n] for n in node.model.coefs._fields], np.float64)
-        coefs = torch.tensor(table, requires_grad=True)
-        out = run(node, fixed, coefs, inputs, surrogate, 2.0)
+        given = {"x": torch.tensor(x, dtype=torch.float64), **real(node), **(heard or {})}
+        for value in given.values():
+            value.requires_grad_().grad = None
+        coefs = node.model.coefs(*(given[key] for key in node.coefs))
+        more = () if heard is None else ((given["weight"], given["bias"]),)
+        out = run(node, fixed, coefs, given["x"], surrogate, 2.0, *more)
         (out * weight).sum().backward()
-        found.append((out.detach().numpy(), inputs.grad.numpy(), coefs.grad))
+        grads = {key: value.grad for key, value in given.items()}
+        found.append((out.detach().numpy(), {k: 0 if g is None else g for k, g in grads.items()}))
     return found
+
+
+def assert_same(fast, slow):
+    np.testing.assert_array_equal(fast[0], slow[0])
+    for key, grad in slow[1].items():
+        size = np.abs(np.asarray(grad)).max(initial=0)
+        np.testing.assert_allclose(fast[1][key], grad, rtol=1e-9, atol=1e-9 * size, err_msg=key)
 
 
 @every_variant
@@ -77,40 +98,72 @@ def test_the_compiled_steps_are_the_reading(name, options):
     turn, rng = VARIANTS.index((name, options)), np.random.default_rng(0)
     fixed = Fixed(12, 14, ROUNDINGS[turn % 3], OVERFLOWS[turn % 2])
     surrogate = list(SURROGATES)[turn % len(SURROGATES)]
-    for count, width, reverse in ((37, 5, False), (37, 5, True), (1, 1, False)):
+    for count, width, reverse in ((STEPS, 5, False), (STEPS, 5, True), (1, 1, False)):
         node = neurons(rng, name, options, width, frac=12, reverse=reverse)
         x = rng.integers(-1500, 1500, (count, 3, width))
         weight = torch.tensor(rng.normal(size=x.shape))
         fast, slow = both(node, fixed, x, weight, surrogate)
-        np.testing.assert_array_equal(fast[0], slow[0])
+        assert_same(fast, slow)
         assert count == 1 or np.count_nonzero(fast[0]) > 20
-        np.testing.assert_allclose(fast[1], slow[1], rtol=1e-9, atol=1e-12)
-        if slow[2] is not None:  # a step without coefficients
-            np.testing.assert_allclose(fast[2], slow[2], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", [spec.name for spec in SPECS.values() if spec.spiking])
+def test_the_compiled_steps_of_neurons_that_hear_themselves_are_the_reading(name):
+    """Weights with a fraction: what they add up to is rounded before the bias is added."""
+    turn, rng = list(SPECS).index(name), np.random.default_rng(0)
+    fixed = Fixed(12, 14, ROUNDINGS[turn % 3], OVERFLOWS[turn % 2])
+    for reverse in (False, True):
+        node = neurons(rng, name, SPECS[name].options(), 5, frac=12, reverse=reverse)
+        x = rng.integers(-6000, 6000, (STEPS, 3, 5)) / 4
+        own = {"weight": rng.integers(-900, 900, (5, 5)) / 4, "bias": rng.integers(-90, 90, 5)}
+        heard = {key: torch.tensor(value, dtype=torch.float64) for key, value in own.items()}
+        weight = torch.tensor(rng.normal(size=x.shape))
+        assert_same(*both(node, fixed, x, weight, heard=heard))
+
+
+LONG = (30, 32)  # bits of a fraction and of a state: products are longer than float64 holds
+
+
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+def test_products_longer_than_a_float_are_exact(rounding):
+    rng = np.random.default_rng(2)
+    fixed = Fixed(*LONG, rounding, "saturate")
+    spec = SPECS["prf"]
+    node = neurons(rng, "prf", spec.options(), 64, frac=LONG[0])
+    coefs = {key: rng.integers(-(2**30), 2**30, 64) | 1 for key in ("c", "d")}
+    node = replace(node, coefs=node.coefs | coefs, state_bits=LONG[1])
+    x = rng.integers(-(2**30), 2**30, (STEPS, 40, 64))
+    k, z, want = spec.coefs(**node.coefs), spec.state(*np.zeros((2, 40, 64), np.int64)), []
+    for row in x:
+        _, z = spec.step(fixed, k, z, row, node.options)
+        want.append(z)
+    body = {word.split("(")[0]: value for word, value in whole_words(fixed).items()}
+    scope = {"np": np, "HALF": 0.5, "k": node.coefs["c"] / 2.0**30, "z": want[-1].re * 1.0}
+    got = eval(body["multiplied"], scope)
+    np.testing.assert_array_equal(got, fixed.mul(node.coefs["c"], want[-1].re))
+    assert np.any(np.abs(want[-1].re) > 2**29)
 
 
 @every_variant
 def test_the_reading_is_fixed(name, options):
     """Step by step, whole numbers in the torch reading are those of `Fixed`, overflows and all."""
     rng = np.random.default_rng(1)
-    for rounding in ROUNDINGS:
-        for overflow in OVERFLOWS:
-            fixed = Fixed(12, 12, rounding, overflow)
-            node = neurons(rng, name, options, 4, frac=12)
-            spec, torch_state = node.model, None
-            state = spec.state(*np.zeros((len(spec.state._fields), 4), np.int64))
-            torch_state = spec.state(*torch.zeros(len(spec.state._fields), 4, dtype=torch.float64))
-            reading = Quantized(1.0, fixed=fixed)
-            coefs = {key: torch.tensor(v, dtype=torch.float64) for key, v in node.coefs.items()}
-            for row in rng.integers(-1900, 1900, (30, 4)):
-                out, state = spec.step(fixed, spec.coefs(**node.coefs), state, row, options)
-                current = torch.tensor(row, dtype=torch.float64)
-                again, torch_state = spec.step(
-                    reading, spec.coefs(**coefs), torch_state, current, options
-                )
-                np.testing.assert_array_equal(out, again.numpy())
-                for a, b in zip(state, torch_state, strict=True):
-                    np.testing.assert_array_equal(a, b.numpy())
+    for rounding, overflow in product(ROUNDINGS, OVERFLOWS):
+        fixed = Fixed(12, 12, rounding, overflow)
+        node = neurons(rng, name, options, 4, frac=12)
+        spec = node.model
+        zeros = np.zeros((spec.rows(spec.state._fields, node.modes), 4), np.int64)
+        state = spec.parts(spec.state, zeros, node.modes)
+        again = spec.parts(spec.state, torch.tensor(zeros, dtype=torch.float64), node.modes)
+        whole, coefs = spec.coefs(**node.coefs), spec.coefs(**real(node))
+        reading = Quantized(1.0, fixed=fixed)
+        for t, row in enumerate(rng.integers(-1900, 1900, (30, 4))):
+            out, state = spec.step(fixed, spec.at(whole, t), state, row, options)
+            current = torch.tensor(row, dtype=torch.float64)
+            sent, again = spec.step(reading, spec.at(coefs, t), again, current, options)
+            np.testing.assert_array_equal(out, sent.numpy())
+            for a, b in zip(state, again, strict=True):
+                np.testing.assert_array_equal(a, b.numpy())
 
 
 def tuned(graph, x, chip="asic45", **how):
@@ -159,7 +212,7 @@ def test_forward_is_the_simulator_for_every_neuron(name, options):
     assert_forward_is_simulator(tuned(graph, x, chip, bits=4), x * 2)
 
 
-@pytest.mark.parametrize("name", [spec.name for spec in PLAIN if spec.spiking])
+@pytest.mark.parametrize("name", [spec.name for spec in SPECS.values() if spec.spiking])
 @pytest.mark.parametrize("reverse", [False, True])
 def test_forward_is_the_simulator_for_neurons_that_hear_themselves(name, reverse):
     rng = np.random.default_rng(6)
