@@ -47,8 +47,8 @@ REALS = Loop(
     fed=" + fed[n]",
 )
 
-#: Training, forwards: `x` gains weight [senders, N] times what was sent, then offset [N]; it is noted
-#: as `drive`, so that the way back needs no second sum. Blocks are whole samples.
+#: Training, forwards: `x` gains weight [senders, N] times what was sent, then offset [N]; it is
+#: noted as `drive`, so that the way back needs no second sum. Blocks are whole samples.
 HEARD = Loop(
     args="weight, offset, drive, ",
     setup=(

@@ -73,9 +73,7 @@ def compiled(
     tables = [getattr(k, name)[: len(x)] for name in step.tables]
     table = torch.stack(tables) if tables else x.new_empty(0, 0, x.shape[-1])
     run: Any = _Scan.apply if recurrent is None else _RecurrentScan.apply
-    out: Tensor = run(
-        x, torch.vstack(rows), table, *(recurrent or ()), spec, options, *how, fixed
-    )
+    out: Tensor = run(x, torch.vstack(rows), table, *(recurrent or ()), spec, options, *how, fixed)
     return out
 
 

@@ -333,8 +333,7 @@ class Units:
         return any(
             (isinstance(reader.op, Ternary) and reader.op.per_step)
             or (
-                isinstance(reader.op, Weighted)
-                and one_size(p for _, p in blocks(reader.op.stored))
+                isinstance(reader.op, Weighted) and one_size(p for _, p in blocks(reader.op.stored))
             )
             for reader in self.graph.readers(name)
         )

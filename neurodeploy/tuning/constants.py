@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -183,7 +184,7 @@ def _updated(node: Node, values: Mapping[Key, Array]) -> Op:
         heard = values.get((name, "recurrent"), op.recurrent)
         return replace(op, coefs=coefs, bias=bias, recurrent=heard)
     if isinstance(op, Weighted) and {(name, "weight"), (name, "bias")} & values.keys():
-        own = {"bias": values.get((name, "bias"), op.bias)}
+        own: Any = {"bias": values.get((name, "bias"), op.bias)}
         if (name, "weight") in values:
             own["weight"] = values[name, "weight"]
         return replace(op, **own)

@@ -119,9 +119,7 @@ class _Pass:
                 self.units[node.name] = node.unit
         return self._readout()
 
-    def _current(
-        self, edges: Sequence[ir.Edge], unit: Any, rows: slice = slice(None)
-    ) -> Tensor:
+    def _current(self, edges: Sequence[ir.Edge], unit: Any, rows: slice = slice(None)) -> Tensor:
         """Return the sum over edges, one of which is worth `unit` [width].
 
         rows: those of their Linears that it comes from.
@@ -244,7 +242,7 @@ class _Pass:
                 width = self.graph.widths[source]
                 bias = bias + gain * own.repeat_interleave(width // len(own))
             wide = self.graph.widths[name]
-            pair = (part.expand(wide).split(wide // parts) for part in (gain, bias))
+            pair = (torch.split(part.expand(wide), wide // parts) for part in (gain, bias))
             found += zip(*pair, strict=True)
         return found
 

@@ -1,8 +1,8 @@
 """Integer neurons over a whole sequence: compiled, and as the loop that this is tested against.
 
 Coefficients are real, [N], [T, N] or [modes, N]: dimensionless ones are multiples of 2^-coef_frac,
-the others whole numbers. Where neurons hear themselves, x and `heard` [N, N] are on the scale of the
-state, with a fraction where that is coarser than the current's: it is dropped from their sum,
+the others whole numbers. Where neurons hear themselves, x and `heard` [N, N] are on the scale of
+the state, with a fraction where that is coarser than the current's: it is dropped from their sum,
 before the bias [N] is added. All receive gradients.
 """
 

@@ -40,7 +40,7 @@ _PART = 1 << 15  # elements of an operand that are mapped at once: they stay in 
 
 @dataclass(frozen=True, eq=False)
 class Operand:
-    """An integer current [T, B, width], what one unit of it is worth, and what is added, [width]."""
+    """A current, integers [T, B, width]; what one is worth, and what is added, [width]."""
 
     current: Tensor
     unit: Tensor

@@ -8,11 +8,14 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from support.networks import chain, chip_for, distinct, inputs_for, sdtcm
+from support.networks import chain, chip_for, distinct, inputs_for, sdtcm, spiking_ssm
+from support.vectors import KINDS
+from support.vectors import network as network_of
 
 from neurodeploy.arith import OVERFLOWS, ROUNDINGS, Fixed
 from neurodeploy.backends.simulator import simulate
 from neurodeploy.graph import ir as graph_ir
+from neurodeploy.graph.interpret import interpret
 from neurodeploy.graph.ir import Linear, Reduce
 from neurodeploy.kernels.source import whole_words
 from neurodeploy.kernels.surrogates import SURROGATES
@@ -26,6 +29,7 @@ from neurodeploy.tuning import network
 from neurodeploy.tuning.network import Tuned
 from neurodeploy.tuning.reading import Quantized
 from neurodeploy.tuning.steps import sequential, steps
+from neurodeploy.tuning.vectors import REAL
 
 VARIANTS = distinct()
 STEPS, MODES = 37, 3  #: the longest sequence of a table, and the modes of neurons that have some
@@ -228,6 +232,101 @@ def test_forward_is_the_simulator_for_neurons_that_hear_themselves(name, reverse
         assert torch.any(change.grad) or coef in {*SPECS[name].coefs._fields} - used, constant.key
 
 
+def assert_gradients_are_finite(model, x, unread=()):
+    (model(x) ** 2).sum().backward()
+    for constant, change in zip(model.constants.all, model.constants.changes, strict=True):
+        assert torch.all(torch.isfinite(change.grad)), constant.key
+        assert torch.any(change.grad) or constant.key in unread, constant.key
+
+
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_forward_is_the_simulator_for_every_vector_operation(kind, residual):
+    """Alone, and behind another that sends what it reads without weights."""
+    rng = np.random.default_rng(KINDS.index(kind))
+    for kinds in ([kind], [KINDS[KINDS.index(kind) - 3], kind]):
+        graph = network_of(rng, kinds, residual=residual, readout="mean")
+        x = inputs_for(rng, graph, steps=9)
+        model = tuned(graph, x, bits=5)
+        assert_forward_is_simulator(model, x * 1.5)
+        assert_gradients_are_finite(model, x)
+
+
+def test_every_vector_operation_has_a_real_form():
+    assert {*REAL, graph_ir.Lstm} == set(graph_ir.VectorOp.__subclasses__())
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_forward_is_the_simulator_for_state_spaces_that_share_a_sum(bidirectional):
+    rng = np.random.default_rng(7)
+    graph = spiking_ssm(rng, bidirectional=bidirectional)
+    x = inputs_for(rng, graph, steps=20)
+    model = tuned(graph, x, bits=4)
+    assert_forward_is_simulator(model, x)
+    assert_gradients_are_finite(model, x, unread={("back", "coefs.d")})
+
+
+def test_weights_that_are_only_added_stay_so():
+    rng = np.random.default_rng(8)
+    graph = network_of(rng, ["ternary", "relu"], plain=True)
+    signs = rng.choice([-1.0, 0.0, 1.0], graph["0.linear"].op.weight.shape)
+    signs[:, :2] = 1.0
+    graph = graph.replace("0.linear", replace(graph["0.linear"].op, weight=signs))
+    x = inputs_for(rng, graph, steps=9)
+    model = tuned(graph, x, bits=5)
+    keys = {constant.key for constant in model.constants.all}
+    assert ("0.linear", "weight") not in keys
+    assert {("0.linear", "bias"), ("encoder", "weight"), ("head", "weight")} <= keys
+    assert_forward_is_simulator(model, x)
+
+
+def straightened(graph):
+    """Return a graph whose ternary values are what they are made from."""
+    nodes = (
+        replace(n, op=graph_ir.Rescale()) if isinstance(n.op, graph_ir.Ternary) else n
+        for n in graph
+    )
+    return replace(graph, nodes=tuple(nodes))
+
+
+def differences(constants, key, loss, size=1e-5):
+    """Return the derivative of loss(graph) by each change of a constant, by central differences."""
+    at = next(i for i, constant in enumerate(constants.all) if constant.key == key)
+    change, found = constants.changes[at].detach(), []
+    for i in range(change.numel()):
+        ends = []
+        for side in (size, -size):
+            change.view(-1)[i] += side
+            ends.append(loss(constants.graph()))
+            change.view(-1)[i] -= side
+        found.append((ends[0] - ends[1]) / (2 * size))
+    return np.reshape(found, change.shape)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_of_vector_operations_are_differences_of_the_float_network(kind):
+    """In float64, by the interpreter; in front of a ternary value, of what it is made from."""
+    rng = np.random.default_rng(9)
+    graph = fold(network_of(rng, [kind], width=4, plain=True))
+    x = inputs_for(rng, graph, steps=6, samples=3, size=1.0)
+    chip = target("asic45")
+    numbers = replace(chip.numbers, input_bits=12, message_bits=32, current_bits=60)
+    model = Tuned(Calibrate(x, "data")(graph), replace(chip, numbers=numbers), bits=10)
+    weight = rng.normal(size=(3, 2))
+    (model(x) * torch.tensor(weight)).sum().backward()
+    for constant, change in zip(model.constants.all, model.constants.changes, strict=True):
+        behind = constant.key[0] in ("head", "readout")
+
+        def loss(graph, behind=behind):
+            return float((interpret(graph if behind else straightened(graph), x) * weight).sum())
+
+        exact = differences(model.constants, constant.key, loss)
+        size = np.abs(exact).max()
+        np.testing.assert_allclose(
+            change.grad / size, exact / size, atol=1e-2, err_msg=str(constant.key)
+        )
+
+
 def float_outputs(graph, values, x):
     """Return the output [B, N] of a folded chain with a mean or sum, by the plain torch loop."""
     value = torch.tensor(x)
@@ -238,7 +337,12 @@ def float_outputs(graph, values, x):
             value = value @ values[node.name, "weight"].T + bias
         elif isinstance(op, graph_ir.Population):
             spec = op.model
-            coefs = spec.coefs(*(values[node.name, f"coefs.{n}"] for n in spec.coefs._fields))
+            coefs = spec.coefs(
+                *(
+                    values.get((node.name, f"coefs.{n}"), torch.tensor(np.array(op.coefs[n])))
+                    for n in spec.coefs._fields
+                )
+            )
             drive = value + values.get((node.name, "bias"), torch.tensor(op.bias))
             weight = values.get((node.name, "recurrent"), torch.zeros(drive.shape[-1], 1).double())
             value = loop(
@@ -260,7 +364,10 @@ def float_outputs(graph, values, x):
 def test_gradients_are_those_of_the_float_network_where_integers_are_fine(
     name, options, recurrent, monkeypatch
 ):
-    """At 26 bits, with wide registers, spikes are the float ones and so, nearly, are gradients."""
+    """At 16 bits, with wide registers, spikes are the float ones and so, nearly, are gradients.
+
+    Inputs are whole numbers: their unit is that of spikes, and weights of both have all their bits.
+    """
     monkeypatch.setattr(network, "steps", sequential)  # the same; no kernels for these numbers
     rng = np.random.default_rng(5)
     first = {**options, "recurrent": recurrent and SPECS[name].spiking}
@@ -270,12 +377,12 @@ def test_gradients_are_those_of_the_float_network_where_integers_are_fine(
         size = np.abs(graph["0.linear"].op.weight).max(axis=1) / np.abs(heard).max(axis=1)
         op = replace(graph["0.neurons"].op, recurrent=heard * size[:, None] / 2)
         graph = graph.replace("0.neurons", op)
-    x = inputs_for(rng, graph, steps=12, samples=5)
+    x = np.rint(inputs_for(rng, graph, steps=12, samples=5))
     chip = target("asic45")
-    wide = {"current_bits": 60, "message_bits": 30, "input_bits": 24, "weight_bits": 26}
+    wide = {"current_bits": 60, "message_bits": 30, "input_bits": 24, "weight_bits": 16}
     wide |= {"coef_bits": 23, "coef_frac": 22, "state_bits": 40, "shift_min": -32}
     fine = replace(chip, numbers=replace(chip.numbers, **wide))
-    model = Tuned(Calibrate(x, "data")(graph), fine, bits=26)
+    model = Tuned(Calibrate(x, "data")(graph), fine, bits=16)
     weight = torch.tensor(rng.normal(size=(5, 2)))
     (model(x) * weight).sum().backward()
     values = {

@@ -53,11 +53,14 @@ def _op(rng, kind, width):
     }[kind]()
 
 
-def network(rng, kinds, *, width=5, inputs=3, residual=False, readout="mean", spiking=False):
+def network(
+    rng, kinds, *, width=5, inputs=3, residual=False, readout="mean", spiking=False, plain=False
+):
     """Return input, Linear, kind, Linear, kind, ..., Linear, readout.
 
     `residual` adds the stream in front of each kind (with as many channels) to what it sends.
-    Every second kind reads what is there without a Linear of its own.
+    Every second kind reads what is there without a Linear of its own. What stands behind the kinds
+    is drawn, or, if `plain`, one Linear.
     """
     nodes = [Node("input", Input(inputs, spiking=spiking))]
 
@@ -77,6 +80,10 @@ def network(rng, kinds, *, width=5, inputs=3, residual=False, readout="mean", sp
             sources.append(add(f"{i}.gate", linear(rng, width, width), last))
         y = add(f"{i}.{kind}", _op(rng, kind, width), *sources)
         last = add(f"{i}.add", Add(), last, y) if residual else y
+    if plain:
+        nodes += [Node("head", linear(rng, 2, width), (last,))]
+        nodes += [Node("readout", Reduce(readout, np.zeros(2)), ("head",))]
+        return check(Graph(tuple(nodes), "readout"))
     if rng.random() < 0.3:
         gain = rng.uniform(0.5, 2, width) * rng.choice([-1, 1], width)
         last = add("scale", Affine(gain, rng.normal(size=width) * 0.1), last)

@@ -14,14 +14,12 @@ from neurodeploy.graph.interpret import interpret, run
 from neurodeploy.graph.ir import Graph, Input, Node, Reduce
 from neurodeploy.graph.rules import check
 from neurodeploy.neurons.celif import CONTEXTS, TABLED
-from neurodeploy.passes.calibrate import Calibrate
 from neurodeploy.passes.pipeline import compile_graph, fold
 from neurodeploy.program import io
 from neurodeploy.program.memory import footprint
 from neurodeploy.program.reference import execute, to_integers
 from neurodeploy.program.words import SHIFT_BITS
 from neurodeploy.targets import target
-from neurodeploy.tuning.network import Tuned
 
 
 def network(context="v_te", seed=0, **how):
@@ -214,13 +212,18 @@ def test_onnxruntime_refuses_a_longer_sequence_with_both_lengths(what, tmp_path)
         session.run(None, {"input": x.astype(kind)})
 
 
-def test_tuning_does_not_cover_it_and_says_so():
-    graph = single(np.random.default_rng(0))
-    x = np.random.default_rng(1).normal(size=(20, 4, 3))
-    calibrated = Calibrate(x)(fold(graph))
-    with pytest.raises(InputError, match="tuning does not cover celif nodes") as error:
-        Tuned(calibrated, target("asic45"))
-    assert error.value.code == "E104"
+def test_tuning_keeps_the_table_within_what_compiles():
+    """A factor beyond 1 has no word: however large the step, it stays below."""
+    rng = np.random.default_rng(0)
+    graph, y = single(rng), np.arange(12) % 2
+    x = np.random.default_rng(1).normal(size=(20, 12, 3))
+    tuned = nd.tune(graph, target("asic45"), x, y, bits=4, epochs=3, rate=0.5, batch=4)
+    name = next(node.name for node in tuned if getattr(node.op, "spec", "") == "celif")
+    before, after = fold(graph)[name].op.coefs["factor"], tuned[name].op.coefs["factor"]
+    assert 0.9 < np.abs(after).max() <= 1
+    assert np.all((after != before).any(axis=1)[1 : len(x)])  # at first there is no membrane
+    assert np.array_equal(after[len(x) :], before[len(x) :])  # rows that no step has read
+    nd.compile(tuned, target("asic45"), calibration=x)
 
 
 def test_nir_has_no_form_for_it_and_says_so(tmp_path):

@@ -9,9 +9,7 @@ import torch
 import neurodeploy as nd
 from neurodeploy.errors import InputError
 from neurodeploy.nn import S4D
-from neurodeploy.passes.calibrate import Calibrate
 from neurodeploy.passes.pipeline import fold
-from neurodeploy.tuning.network import Tuned
 
 VARIANTS = [
     {"init": init, "discretization": rule, "train_b": b, "skip": skip, "reverse": reverse}
@@ -142,10 +140,15 @@ def test_it_learns_to_delay():
     assert all((a != b).any() for a, b in zip(start, module.parameters(), strict=True))
 
 
-def test_tuning_refuses_what_it_does_not_cover():
-    net = torch.nn.Sequential(torch.nn.Linear(2, 3), S4D(3, state=4, dt=(0.05, 0.5))).double()
-    x = torch.randn(30, 4, 2, dtype=torch.float64)
-    graph = Calibrate(x.numpy())(fold(nd.trace(net, x)))
-    with pytest.raises(InputError, match="tuning does not cover s4d nodes, whose a_re") as caught:
-        Tuned(graph, nd.target("loihi2"))
-    assert caught.value.where == 'node "1"'
+def test_tuning_moves_every_mode_and_keeps_it_decaying():
+    torch.manual_seed(0)
+    layers = [torch.nn.Linear(2, 4), S4D(4, state=4, dt=(0.05, 0.5)), nd.nn.Readout("mean")]
+    net = torch.nn.Sequential(*layers, torch.nn.Linear(4, 3)).double()
+    x = torch.randn(30, 12, 2, dtype=torch.float64).numpy()
+    graph, chip = nd.trace(net, x), nd.target("asic45")
+    tuned = nd.tune(graph, chip, x, np.arange(12) % 3, bits=4, epochs=3, rate=0.3, batch=4)
+    before, after = fold(graph)["1"].op.coefs, tuned["1"].op.coefs
+    for name in ("a_re", "a_im", "c_re", "c_im", "d"):
+        assert np.any(after[name] != before[name]), name
+    assert np.all(np.hypot(after["a_re"], after["a_im"]) < 1)
+    nd.compile(tuned, chip, calibration=x)
