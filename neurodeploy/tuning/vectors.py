@@ -5,7 +5,8 @@ Forward they are those of `program/vector`. Backward, what is sent has the gradi
     y(u c + b) / unit        c: an operand's current; u, b: what one is worth, and what is added
 
 with y the real operation: formats, tables, roots and registers go straight through. So does a
-ternary value, as in training (`nn/ternary.py`): its gradient is that of what it was made from.
+ternary value, as in training (`nn/ternary.py`): its gradient is that of what it was made from; and
+a value on a grid, within the ends of that.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from neurodeploy.graph.ir import (
     LayerNorm,
     Lstm,
     Product,
+    Quantize,
     Relu,
     Rescale,
     Ternary,
@@ -112,6 +114,7 @@ REAL: dict[type[VectorOp], Callable[..., Tensor]] = {
     Gelu: _gelu,
     Relu: lambda op, x: x.relu(),
     Rescale: lambda op, x: x,
+    Quantize: lambda op, x: x.clamp(op.low * op.scale, op.high * op.scale),
     Glu: lambda op, x, gate: x * gate.sigmoid(),
     Product: lambda op, a, b: a * b,
     Ternary: lambda op, x: x,

@@ -239,13 +239,23 @@ def assert_gradients_are_finite(model, x, unread=()):
         assert torch.any(change.grad) or constant.key in unread, constant.key
 
 
+def vectors_of(rng, kinds, **how):
+    """Return a network of vector operations; "quantize" stands where a ReLU would."""
+    graph = network_of(rng, ["relu" if kind == "quantize" else kind for kind in kinds], **how)
+    for i, kind in enumerate(kinds):
+        if kind == "quantize":
+            graph = graph.replace(f"{i}.relu", graph_ir.Quantize(2**-6, -1000, 900))
+    return graph
+
+
 @pytest.mark.parametrize("residual", [False, True])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, "quantize"])
 def test_forward_is_the_simulator_for_every_vector_operation(kind, residual):
     """Alone, and behind another that sends what it reads without weights."""
-    rng = np.random.default_rng(KINDS.index(kind))
-    for kinds in ([kind], [KINDS[KINDS.index(kind) - 3], kind]):
-        graph = network_of(rng, kinds, residual=residual, readout="mean")
+    turn = [*KINDS, "quantize"].index(kind)
+    rng = np.random.default_rng(turn)
+    for kinds in ([kind], [KINDS[turn - 3], kind]):
+        graph = vectors_of(rng, kinds, residual=residual, readout="mean")
         x = inputs_for(rng, graph, steps=9)
         model = tuned(graph, x, bits=5)
         assert_forward_is_simulator(model, x * 1.5)
@@ -280,12 +290,12 @@ def test_weights_that_are_only_added_stay_so():
     assert_forward_is_simulator(model, x)
 
 
+STRAIGHT = (graph_ir.Ternary, graph_ir.Quantize)
+
+
 def straightened(graph):
-    """Return a graph whose ternary values are what they are made from."""
-    nodes = (
-        replace(n, op=graph_ir.Rescale()) if isinstance(n.op, graph_ir.Ternary) else n
-        for n in graph
-    )
+    """Return a graph whose ternary values, and those on a grid, are what they are made from."""
+    nodes = (replace(n, op=graph_ir.Rescale()) if isinstance(n.op, STRAIGHT) else n for n in graph)
     return replace(graph, nodes=tuple(nodes))
 
 
@@ -303,11 +313,11 @@ def differences(constants, key, loss, size=1e-5):
     return np.reshape(found, change.shape)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, "quantize"])
 def test_gradients_of_vector_operations_are_differences_of_the_float_network(kind):
     """In float64, by the interpreter; in front of a ternary value, of what it is made from."""
     rng = np.random.default_rng(9)
-    graph = fold(network_of(rng, [kind], width=4, plain=True))
+    graph = fold(vectors_of(rng, [kind], width=4, plain=True))
     x = inputs_for(rng, graph, steps=6, samples=3, size=1.0)
     chip = target("asic45")
     numbers = replace(chip.numbers, input_bits=12, message_bits=32, current_bits=60)
