@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -13,8 +15,10 @@ import neurodeploy as nd
 from neurodeploy.errors import NeurodeployError
 from neurodeploy.frontends import child
 from neurodeploy.graph.ir import Quantize, identical
+from neurodeploy.program.ir import Dense
 from neurodeploy.reports.text import program_text
 
+BREVITAS = Path(__file__).parents[1] / "golden" / "brevitas"
 RNG = np.random.default_rng(0)
 STEPS, SAMPLES = 6, 40
 
@@ -258,6 +262,24 @@ def test_a_quantized_cnn_keeps_its_kernels(tmp_path):
     np.testing.assert_array_equal(program.readout.weight, second)
     found = nd.simulate(program, flat).outputs[0]
     np.testing.assert_array_equal(found.argmax(1), expected.argmax(1))
+
+
+@pytest.mark.parametrize("form", ["qcdq", "qonnx"])
+def test_what_brevitas_exports_is_deployed_as_it_is(form):
+    """Its integers are the program's, and the program's outputs those that Brevitas computed."""
+    graph = nd.load(BREVITAS / f"{form}.onnx")
+    with np.load(BREVITAS / "arrays.npz") as file:
+        arrays = dict(file)
+    x = arrays["x"][None]
+    np.testing.assert_allclose(nd.interpret(graph, x)[0], arrays["y"], atol=1e-6)
+    program = nd.compile(graph, nd.target("asic45"), calibration=x)
+    assert sorted(graph.bits.values()) == [3, 4]
+    (dense,) = (
+        edge for node in program for edge in getattr(node, "edges", ()) if isinstance(edge, Dense)
+    )
+    np.testing.assert_array_equal(dense.weight, arrays["weight1"])
+    np.testing.assert_array_equal(program.readout.weight, arrays["weight3"])
+    np.testing.assert_allclose(nd.simulate(program, x).outputs[0], arrays["y"], atol=1e-6)
 
 
 def test_what_the_file_says_survives_our_own_files(tmp_path):
