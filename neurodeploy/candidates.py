@@ -13,7 +13,7 @@ from neurodeploy.graph import rules
 from neurodeploy.graph.ir import Array, Graph, Population
 from neurodeploy.graph.weights import Weighted
 from neurodeploy.neurons import Kind
-from neurodeploy.passes.bits import Bits, coefficient_bits, recurrent_name, weight_bits
+from neurodeploy.passes.bits import Bits, coefficient_bits, recurrent_name, table_name, weight_bits
 from neurodeploy.passes.calibrate import Calibrate
 from neurodeploy.passes.lowerable import Lowerable
 from neurodeploy.passes.pipeline import fold, lower
@@ -76,8 +76,12 @@ class Candidates:
             if isinstance(node.op, Weighted):
                 sizes[node.name] = node.op.stored.size
             if isinstance(node.op, Population):
+                tables = node.op.model.tables
                 own = [k for k, kind in node.op.model.kinds.items() if kind is Kind.UNIT]
-                sizes[node.name] = sum(np.size(node.op.coefs[key]) for key in own)
+                plain = [key for key in own if key not in tables]
+                sizes[node.name] = sum(np.size(node.op.coefs[key]) for key in plain)
+                for key in tables & node.op.coefs.keys():
+                    sizes[table_name(node.name, key)] = np.size(node.op.coefs[key])
             again = getattr(node.op, "recurrent", None)
             if again is not None:
                 sizes[recurrent_name(node.name)] = again.size

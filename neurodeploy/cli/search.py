@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 )
 @click.option("--prices", help="Price table, by name or .toml file.  [default: the target's]")
 @click.option("--plot", type=File, help="Write accuracy over cost of all programs to this .svg.")
+@click.option("--html", "page", type=File, help="Write tables and plot as a page to this .html.")
 @click.option("-o", "--output", type=File, help="Write a checkpoint that compiles with these bits.")
 @reading_options
 @json_option
@@ -42,6 +43,7 @@ def search(
     coef_bits: Any,
     prices: str | None,
     plot: Path | None,
+    page: Path | None,
     output: Path | None,
     reading: Reading,
     as_json: bool,
@@ -56,6 +58,7 @@ def search(
     from neurodeploy.frontends import read_model
     from neurodeploy.frontends.data import read_data
     from neurodeploy.reports.search import search_record, search_svg, search_text
+    from neurodeploy.reports.search_page import search_html
     from neurodeploy.targets import prices as price_table
 
     target, network, judged = api.target(target_name), read_model(model, reading), read_data(data)
@@ -68,13 +71,15 @@ def search(
         )
     if output is not None:
         api.save(graph, output, example=example)
-    if plot is not None:
-        with new_file(plot) as beside:
-            beside.write_text(search_svg(found, f"{network.name} on {target.name}"), "utf-8")
-    written = [str(path) for path in (output, plot) if path is not None]
+    title = f"{network.name} on {target.name}"
+    for path, drawn in ((plot, search_svg), (page, search_html)):
+        if path is not None:
+            with new_file(path) as beside:
+                beside.write_text(drawn(found, title), "utf-8")
+    written = [str(path) for path in (output, plot, page) if path is not None]
     if as_json:
         click.echo(to_json("search", {"written": written, "search": search_record(found)}))
         return
     click.echo(search_text(found))
-    for path in written:
-        click.echo(f"\nwrote {path}")
+    for name in written:
+        click.echo(f"\nwrote {name}")

@@ -1,11 +1,11 @@
 """Choose the bits of each layer: the cheapest program within a tolerated loss of accuracy.
 
-A knob is the weight bits of one Linear, or the coefficient bits of one population. From the bits a
-program has by default, each knob is turned down by one notch alone and the program run: that is
-its sensitivity, the rise of the cross-entropy for what the notch saves. Then, least sensitive
-first, every knob in turn goes down another notch, and stays there if the accuracy of the whole
-program is still good enough, until no knob can go further. Every candidate is compiled, placed and
-run on all the data: nothing is predicted. The same data give the same bits.
+A knob is the weight bits of one Linear, the coefficient bits of one population, or those of a
+table. From the bits a program has by default, each knob is turned down by one notch alone and the
+program run: that is its sensitivity, the rise of the cross-entropy for what the notch saves. Then,
+least sensitive first, every knob in turn goes down another notch, and stays there if the accuracy
+of the whole program is still good enough, until no knob can go further. Every candidate is
+compiled, placed and run on all the data: nothing is predicted. The same data give the same bits.
 """
 
 from __future__ import annotations

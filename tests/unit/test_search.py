@@ -8,11 +8,14 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from support.networks import chain, inputs_for
 
 import neurodeploy as nd
 from neurodeploy.cli import main
 from neurodeploy.errors import FitError
+from neurodeploy.reports.format import percent
 from neurodeploy.reports.search import search_record, search_svg, search_text
+from neurodeploy.reports.search_page import search_html
 from neurodeploy.tuning.search import Knob, Point, search
 
 KNOBS = (
@@ -102,16 +105,51 @@ def test_reports_show_every_knob_and_point():
         assert 0 <= float(circle.get("cy")) <= 340
 
 
+def test_the_page_has_every_layer_and_the_front_and_needs_nothing_else():
+    found = search(KNOBS, START, judged, drop=0.1)
+    text = search_html(found, "a < b")
+    root = ElementTree.fromstring(text.removeprefix("<!doctype html>\n"))
+    assert root.findtext("./body/h1") == "a < b"
+    layers, front = root.findall("./body/div/table")
+    assert [row.findtext("td") for row in layers.findall("tr")[1:]] == ["a", "n", "b"]
+    shown = [row.findtext("td") for row in front.findall("tr")[1:]]
+    assert shown == [percent(point.accuracy) for point in (*found.front(), found.start)]
+    (marked,) = front.findall("tr[@class='chosen']")
+    after = [str(found.chosen.bits[knob.name]) for knob in found.knobs]
+    assert [cell.text for cell in marked.findall("td")][-3:] == after
+    assert root.find("./body/{http://www.w3.org/2000/svg}svg") is not None
+    assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_tables_are_searched_too():
+    rng = np.random.default_rng(0)
+    graph = chain(rng, [("celif", {"context": "v_te"})])
+    x = inputs_for(rng, graph, steps=20, samples=40)
+    y = nd.interpret(graph, x).argmax(1)
+    small, found = nd.search(graph, nd.target("asic45"), x, y, drop=5)
+    table = next(knob for knob in found.knobs if knob.name == "0.neurons.factor")
+    assert (table.what, table.count) == ("coefficients", graph["0.neurons"].op.params["te"].size)
+    assert small.bits["0.neurons.factor"] < found.start.bits["0.neurons.factor"] == 16
+    memory = found.chosen.memory_kib / found.start.memory_kib
+    assert memory < 0.6  # most of it is the table
+
+
 def test_the_command_writes_what_it_found(tiny, tmp_path):
-    out, plot = tmp_path / "small.pt", tmp_path / "plot.svg"
+    out, plot, page = (tmp_path / name for name in ("small.pt", "plot.svg", "page.html"))
     args = ["search", tiny / "model.pt", "--data", tiny / "data.npz", "--drop", 30, "-o", out]
     done = CliRunner().invoke(
-        main, list(map(str, [*args, "--target", "asic45", "--plot", plot, "--json"]))
+        main,
+        list(map(str, [*args, "--target", "asic45", "--plot", plot, "--html", page, "--json"])),
     )
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)["search"]
-    assert found["cost"] < 0.9
-    assert found["chosen"]["accuracy"] >= found["start"]["accuracy"] - 0.3
+    start, chosen = found["start"], found["chosen"]
+    memory, energy = (chosen[key] / start[key] for key in ("memory_kib", "energy_pj"))
+    assert memory < 0.9
+    assert found["cost"] == pytest.approx((memory + energy) / 2)
+    assert found["cost"] < 1
+    assert "<h1>model on asic45</h1>" in page.read_text()
+    assert chosen["accuracy"] >= start["accuracy"] - 0.3
     assert ElementTree.parse(plot).getroot().tag.endswith("svg")
     graph = nd.load(out)
     assert dict(graph.bits) == found["chosen"]["bits"]
