@@ -145,12 +145,9 @@ def _rockpool(seen: Sequence[Seen]) -> bool:
 def _rockpool_steps(seen: Sequence[Seen]) -> Iterator[float]:
     """Yield the dt for which r = tau exp(-dt / tau) / dt, by Newton's method on y exp(y) = 1/r."""
     for item in seen:
-        tau = np.broadcast_to(
-            item.get("tau_mem" if item.type == "CubaLIF" else "tau"), item.get("r").shape
-        )
-        for t, r in {
-            (float(t), float(r)) for t, r in zip(tau.flat, item.get("r").flat, strict=True)
-        }:
+        tau = item.get("tau_mem" if item.type == "CubaLIF" else "tau")
+        pairs = np.broadcast_arrays(tau, item.get("r"))
+        for t, r in set(zip(*(each.ravel().tolist() for each in pairs), strict=True)):
             if r > 0 and t > 0:
                 y = 1 / r
                 for _ in range(50):
@@ -246,4 +243,22 @@ PROFILES = {
 
 def candidates(seen: Sequence[Seen]) -> list[str]:
     """Return the tools that may have written these neurons."""
-    return [name for name, profile in PROFILES.items() if profile.fits(seen)]
+    with np.errstate(all="ignore"):
+        return [name for name, profile in PROFILES.items() if _fitting(seen) and profile.fits(seen)]
+
+
+def steps(profile: Profile, seen: Sequence[Seen]) -> list[float]:
+    """Return the step lengths that the neurons give away, in seconds."""
+    with np.errstate(all="ignore"):
+        found = list(profile.step_s(seen)) if _fitting(seen) else []
+    return [step for step in found if np.isfinite(step)]
+
+
+def _fitting(seen: Sequence[Seen]) -> bool:
+    """Whether the arrays of each node can be combined at all."""
+    try:
+        for item in seen:
+            np.broadcast_shapes(*(np.shape(value) for value in item.fields.values()))
+    except ValueError:
+        return False
+    return True

@@ -17,7 +17,7 @@ from neurodeploy.errors import InputError, NeurodeployError, together
 from neurodeploy.frontends.nir_cells import EXACT, Cell
 from neurodeploy.frontends.nir_loops import feedback, late
 from neurodeploy.frontends.nir_maps import READERS, Shape, View, made
-from neurodeploy.frontends.nir_profiles import NEURONS, PROFILES, Profile, Seen, candidates
+from neurodeploy.frontends.nir_profiles import NEURONS, PROFILES, Profile, Seen, candidates, steps
 from neurodeploy.frontends.nir_stated import Stated
 from neurodeploy.frontends.nir_wiring import Wiring, wiring
 from neurodeploy.graph import rules
@@ -124,9 +124,9 @@ def _step(profile: Profile | None, seen: Sequence[Seen]) -> float | None:
     Only what a person would choose counts, a number of one digit: an edited time constant gives
     away something else.
     """
-    steps = [] if profile is None else [s for s in profile.step_s(seen) if np.isfinite(s)]
-    found = {float(f"{step:.0e}") for step in steps}
-    one = len(found) == 1 and np.allclose(steps, next(iter(found)), rtol=EXACT, atol=0)
+    given = [] if profile is None else steps(profile, seen)
+    found = {float(f"{step:.0e}") for step in given}
+    one = len(found) == 1 and np.allclose(given, next(iter(found)), rtol=EXACT, atol=0)
     return found.pop() if one else None
 
 
@@ -302,7 +302,8 @@ class _Reader:
             self.profile.defaults,
             self.step_s,
         )
-        ops = recover(cell)
+        with np.errstate(all="ignore"):  # what is not finite is refused by name afterwards
+            ops = recover(cell)
         if not looped:
             return source, ops
         if len(ops) > 1 or not isinstance(ops[0], Neurons):

@@ -210,6 +210,8 @@ def _jelly(cell: Cell, beta: Array, gain: Any, bias: Any = 0.0) -> list[Op]:
 
 def _rockpool_decay(cell: Cell, key: str) -> Array:
     decay = np.exp(-cell.dt() / cell[key])
+    if key != "tau_syn":
+        cell.expect("r", cell[key] * decay / cell.dt(), "Rockpool writes tau exp(-dt / tau) / dt")
     return cell.single(decay, key)
 
 

@@ -436,13 +436,13 @@ def test_our_own_files_and_other_formats_leave_nothing_open(path, tmp_path):
 
 
 @pytest.mark.parametrize("field", ["tau", "r", "v_leak", "v_threshold", "v_reset", "shape"])
-@pytest.mark.parametrize("source", ["snntorch", "norse", "sinabs", "spikingjelly", "nir-paper"])
+@pytest.mark.parametrize("source", PROFILES)
 def test_no_field_of_a_neuron_is_ignored(source, field, path):
     network(path, [snn_lif(0)])
     with h5py.File(path, "a") as file:
         for key, value in {"tau": 1e-3, "r": 10, "v_reset": 0.0, "v_leak": 0.0}.items():
-            one = source in ("norse", "sinabs") and key == "r"
-            file[f"node/nodes/1/{key}"][...] = 1 if one else value
+            one = {"norse": 1, "sinabs": 1, "rockpool": np.exp(-1)}.get(source, 10)
+            file[f"node/nodes/1/{key}"][...] = one if key == "r" else value
     usual = nd.load(path, source=source, defaults=True)
     place = f"node/nodes/1/{field}" if field != "shape" else "node/nodes/input/shape"
     with h5py.File(path, "a") as file:
@@ -453,3 +453,19 @@ def test_no_field_of_a_neuron_is_ignored(source, field, path):
         other = error
     assert getattr(other, "exit_code", 3) == 3
     assert isinstance(other, NeurodeployError) or not identical(other, usual)
+
+
+@pytest.mark.parametrize("value", [np.zeros((2, 3)), np.zeros(0), 0.0, np.inf, -1.0])
+@pytest.mark.parametrize("field", ["tau", "r", "v_threshold"])
+@pytest.mark.parametrize("source", [None, *PROFILES])
+def test_numbers_that_make_no_sense_are_read_whole_or_refused(source, field, value, path):
+    network(path, [snn_lif(0)])
+    with h5py.File(path, "a") as file:
+        del file[f"node/nodes/1/{field}"]
+        file[f"node/nodes/1/{field}"] = value
+    try:
+        found = nd.interpret(nd.load(path, source=source, defaults=True), signal())
+    except NeurodeployError as error:
+        found = np.zeros(error.exit_code)
+    assert np.all(np.isfinite(found))
+    assert found.size
