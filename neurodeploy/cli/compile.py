@@ -79,7 +79,7 @@ def compile_command(
     reading: Reading,
     as_json: bool,
 ) -> None:
-    """Compile MODEL (.pt, .nir, .onnx) to an integer program for a target.
+    """Compile MODEL (.pt, .safetensors, .pt2, .nir, .onnx) to an integer program for a target.
 
     Scales come from --calibrate, else from the example saved in the checkpoint, else from bounds;
     the summary says which. --verify needs data.

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def export(
     model: Path | None, output: Path, nir: str | None, reading: Reading, as_json: bool
 ) -> None:
-    """Write MODEL (.pt, .nir, .onnx) as a NIR or ONNX graph that other tools read.
+    """Write MODEL (any file that compile takes) as a NIR or ONNX graph that other tools read.
 
     The format follows from the ending of -o. What the format cannot carry is refused, never
     dropped.

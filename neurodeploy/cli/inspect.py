@@ -32,7 +32,7 @@ STEPS, SAMPLES = 64, 4  #: of the example, that set the scales
 def inspect(
     path: Path | None, full: bool, targets: tuple[str, ...], reading: Reading, as_json: bool
 ) -> None:
-    """Show what is in a model file (.pt, .nir, .onnx) or a compiled program's folder.
+    """Show what is in a model file (any that compile takes) or a compiled program's folder.
 
     Of a model: every node with its constants and their units, and what each target makes of it. Of
     a file that leaves something open, all that has to be stated.

@@ -83,7 +83,7 @@ def _options() -> list[Callable[[Callable[..., Any]], Callable[..., Any]]]:
             "factory",
             metavar="PKG.MOD:FUNCTION",
             help="Function of your own that returns the network, or (network, example); it is run."
-            " With a .pt file too, the weights of that are loaded into it.",
+            " With a .pt or .safetensors file too, the weights of that are loaded into it.",
         ),
         click.option(
             "--allow-external-data",

@@ -10,7 +10,7 @@ from neurodeploy.errors import InputError, ToolError
 from neurodeploy.graph.ir import Graph
 
 LAYOUTS = ("TBC", "BTC", "BCL", "BC", "BCHW", "TBCHW", "BTCHW")  #: steps, samples, channels, places
-SUFFIXES = (".pt", ".nir", ".onnx")
+SUFFIXES = (".pt", ".safetensors", ".pt2", ".nir", ".onnx")
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,8 @@ class Reading:
 
     layout: the axes of a plain ONNX network's input, one of LAYOUTS; allow_external_data: whether
     an ONNX file may keep data in other files, below its own folder; factory: the function that
-    builds the network, package.module:function, into which a .pt file's weights are loaded.
+    builds the network, package.module:function, into which the weights of a .pt or .safetensors
+    file are loaded.
 
     The others are about NIR files of other tools (`nir_profiles`, `nir_stated`), each one value for
     all neurons or a mapping from patterns of names. source: the tool; defaults: what nothing else
@@ -55,11 +56,15 @@ class Reading:
     feedback_bias: Any = None
 
 
-_FOR = {"layout": ".onnx", "allow_external_data": ".onnx", "factory": ".pt"}  #: else .nir
+_WEIGHTS = (".pt", ".safetensors")
+_FOR = {  #: else .nir
+    **{"layout": (".onnx",), "allow_external_data": (".onnx",)},
+    "factory": _WEIGHTS,
+}
 
 
 def read_model(path: Path | None, reading: Reading = Reading()) -> Model:
-    """Read a trained network from a .pt, .nir or .onnx file, or as `reading.factory` builds it.
+    """Read a trained network from a file of SUFFIXES, or as `reading.factory` builds it.
 
     Raises InputError (E101-E108) for anything that cannot be read whole, ToolError E601 if the
     package that reads it is not installed.
@@ -69,7 +74,12 @@ def read_model(path: Path | None, reading: Reading = Reading()) -> Model:
     _require_file(path, reading)
     if reading.factory is not None:
         return _built(reading, path)
-    if path.suffix == ".pt":
+    if path.suffix == ".pt2":
+        require("torch", "torch")
+        from neurodeploy.frontends import torch_pt2
+
+        return Model(*torch_pt2.read(path), path.stem)
+    if path.suffix in _WEIGHTS:
         require("torch", "torch")
         from neurodeploy.frontends import torch_checkpoint
 
@@ -112,10 +122,10 @@ def _require_file(path: Path, reading: Reading) -> None:
 def _only_about(suffix: str, reading: Reading, name: str) -> None:
     """Refuse what is stated about files of another format (InputError E101)."""
     for item in fields(reading):
-        format = _FOR.get(item.name, ".nir")
-        if getattr(reading, item.name) != item.default and suffix != format:
+        formats = _FOR.get(item.name, (".nir",))
+        if getattr(reading, item.name) != item.default and suffix not in formats:
             option = "--model" if item.name == "factory" else f"--{item.name.replace('_', '-')}"
-            what = f"{option} is about {format} files, not {name}"
+            what = f"{option} is about {' and '.join(formats)} files, not {name}"
             raise InputError("E101", what, fix=f"leave {option} out")
 
 

@@ -27,6 +27,16 @@ _FUNCTIONS: dict[Any, Any] = {
     _ATEN.flatten.using_ints: torch.flatten,
     _ATEN.reshape.default: torch.reshape,
     _ATEN.view.default: torch.reshape,
+    _ATEN.unflatten.int: torch.unflatten,
+    _ATEN.unsqueeze.default: torch.unsqueeze,
+    _ATEN.squeeze.dim: torch.squeeze,
+    _ATEN.transpose.int: torch.transpose,
+    _ATEN.permute.default: torch.permute,
+    _ATEN.contiguous.default: torch.clone,
+    _ATEN.clone.default: torch.clone,
+    _ATEN.relu_.default: torch.relu,
+    _ATEN.add_.Tensor: operator.add,
+    _ATEN.mul_.Tensor: operator.mul,
 }
 
 
@@ -68,21 +78,63 @@ def _with(layer: torch.nn.Module, weight: Any, bias: Any) -> torch.nn.Module:
     return layer
 
 
-_LAYERS: dict[Any, Callable[..., torch.nn.Module]] = {
+def _batch_norm(
+    axes: int, weight: Any, bias: Any, mean: Any, var: Any, training: bool, _: float, eps: float
+) -> torch.nn.Module | None:
+    """Return a norm by statistics that training left; None for one that takes its own."""
+    if training or mean is None or var is None:
+        return None
+    kind = torch.nn.BatchNorm2d if axes == 4 else torch.nn.BatchNorm1d
+    layer = kind(len(mean), eps=eps, affine=False, device="meta")
+    layer.running_mean, layer.running_var = mean.detach(), var.detach()
+    one, zero = torch.ones_like(mean), torch.zeros_like(mean)
+    return _with(layer, one if weight is None else weight, zero if bias is None else bias)
+
+
+def _pool(kind: Any, names: tuple[str, ...], *args: Any) -> torch.nn.Module:
+    settings = dict(zip(names, args, strict=False))
+    if settings.get("stride") == []:  # as large as the kernel
+        del settings["stride"]
+    return kind(**settings)  # type: ignore[no-any-return]
+
+
+_MAX = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
+_AVG = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")
+
+
+_LAYERS: dict[Any, Callable[..., torch.nn.Module | None]] = {
     _ATEN.linear.default: _linear,
     _ATEN.layer_norm.default: _norm,
     _ATEN.conv1d.default: lambda *args: _conv((torch.nn.Conv1d, 1), *args),
     _ATEN.conv2d.default: lambda *args: _conv((torch.nn.Conv2d, 2), *args),
+    _ATEN.conv1d.padding: lambda *args: _conv((torch.nn.Conv1d, 1), *args),
+    _ATEN.conv2d.padding: lambda *args: _conv((torch.nn.Conv2d, 2), *args),
     _ATEN.dropout.default: lambda *args: torch.nn.Dropout(args[0]),
+    _ATEN.feature_dropout.default: lambda *args: torch.nn.Dropout(args[0]),
+    _ATEN.max_pool1d.default: lambda *args: _pool(torch.nn.MaxPool1d, _MAX, *args),
+    _ATEN.max_pool2d.default: lambda *args: _pool(torch.nn.MaxPool2d, _MAX, *args),
+    _ATEN.avg_pool1d.default: lambda *args: _pool(torch.nn.AvgPool1d, _AVG, *args),
+    _ATEN.avg_pool2d.default: lambda *args: _pool(torch.nn.AvgPool2d, _AVG, *args),
+    _ATEN.adaptive_avg_pool1d.default: lambda size: torch.nn.AdaptiveAvgPool1d(size[0]),
+    _ATEN.adaptive_avg_pool2d.default: lambda size: torch.nn.AdaptiveAvgPool2d(tuple(size)),
 }
+#: What becomes a layer or a function; all else is refused by its name.
+KNOWN = (
+    *(*_FUNCTIONS, *_LAYERS),
+    *(_ATEN.select.int, _ATEN.sym_size.int, _ATEN.batch_norm.default),
+)
 
 
 def module_of(program: torch.export.ExportedProgram) -> torch.nn.Module:
     """Return the program as layers and functions of torch."""
-    whole: Any = program.module(check_guards=False)
+    return as_layers(program.module(check_guards=False))
+
+
+def as_layers(whole: Any) -> torch.nn.Module:
+    """Return calls of ATen as layers and functions of torch."""
     layers: dict[str, tuple[str, torch.nn.Module]] = {}
     for item in list(whole.graph.nodes):
-        if item.target in _LAYERS:
+        if item.target in _LAYERS or item.target is _ATEN.batch_norm.default:
             _as_layer(item, whole, layers)
         elif item.target is _ATEN.select.int and item.args[1] == 0:
             item.target, item.args = operator.getitem, (item.args[0], item.args[2])
@@ -107,11 +159,17 @@ def _as_layer(item: fx.Node, whole: Any, layers: dict[str, tuple[str, torch.nn.M
     if item.kwargs or any(isinstance(each, fx.Node) for each in rest):
         return
     weights = [str(each.target) for each in item.args[1:] if isinstance(each, fx.Node)]
-    path = weights[0].removesuffix(".weight") if weights else item.name
+    path = weights[0].rpartition(".")[0] or item.name if weights else item.name
     what = f"{item.target}{item.args[1:]}"  # the same weights may have another bias elsewhere
     if path in weights or (path in layers and layers[path][0] != what):
         path = f"{path}_{item.name}"
-    layers.setdefault(path, (what, _LAYERS[item.target](*rest)))
+    if item.target is _ATEN.batch_norm.default:
+        layer = _batch_norm(item.args[0].meta["val"].ndim, *rest[:7])  # type: ignore[union-attr]
+    else:
+        layer = _LAYERS[item.target](*rest)
+    if layer is None:
+        return
+    layers.setdefault(path, (what, layer))
     item.op, item.target, item.args = "call_module", path, item.args[:1]
 
 

@@ -12,7 +12,7 @@ refused. A part that several modules share (`SHARED`) is built once: "shared" in
 paths of each such part, and "state" has its weights under the first. Classes are looked up in
 `CLASSES`; a file cannot name any other. A network of a class of its own has {"graph": ...,
 "arrays": ...} instead of model and state (`frontends.torch`): it can be deployed, but not trained
-on.
+on. With a name that ends in .safetensors the same is two files (`tensor_files`).
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from torch.overrides import TorchFunctionMode
 
 from neurodeploy.errors import InputError, NeurodeployError, together
 from neurodeploy.files import new_file
+from neurodeploy.nn import tensor_files
 from neurodeploy.nn.adaptive import ALIF
 from neurodeploy.nn.celif import CELIF, CELIFNet, TemporalEncoding
 from neurodeploy.nn.compartments import TCLIF, TwoCompartment
@@ -96,6 +97,9 @@ def write_content(content: dict[str, Any], path: str | os.PathLike[str], example
         got = list(example.shape) if isinstance(example, Tensor) else type(example).__name__
         raise InputError("E106", f"the example is {got}", fix="give a tensor [T, B, C]")
     own = None if example is None else _own(example)
+    if Path(path).suffix == tensor_files.SUFFIX:
+        tensor_files.write({"format": FORMAT, "version": VERSION, **content}, Path(path), own)
+        return
     with new_file(Path(path)) as beside, beside.open("wb") as file:
         torch.save({"format": FORMAT, "version": VERSION, **content, "example": own}, file)
 
@@ -133,7 +137,8 @@ def module_of(content: dict[str, Any], where: str) -> tuple[torch.nn.Module, Ten
 
 def read_content(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return what is in a checkpoint; raises InputError E101, E102, E103 as `load` does."""
-    return _checked(_read(Path(path)), str(path))
+    two = Path(path).suffix == tensor_files.SUFFIX
+    return _checked((tensor_files.read if two else _read)(Path(path)), str(path))
 
 
 def describe(model: torch.nn.Module) -> dict[str, Any]:
@@ -371,7 +376,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
     Raises InputError E101 for another file, E102 for one that holds code.
     """
-    content = _read(path)
+    two = path.suffix == tensor_files.SUFFIX
+    content = tensor_files.tensors(path) if two else _read(path)
     inner: Any = content
     if isinstance(content, dict):
         inner = content.get("state", content.get("state_dict", content))
