@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "peers"))
 
 from sanafe_run import architecture
 
+SCALE = 1 << 16  # of weights and thresholds: SANA-FE rounds a membrane that decays to 64ths
 PRICES = {"update": 81, "synapse": 23.6, "east": 3.0, "west": 3.0, "north": 4.0, "south": 4.0}
 
 
@@ -39,13 +40,15 @@ def network(given: dict[str, Any]) -> tuple[sanafe.Architecture, sanafe.Network]
         fired = {"spikes": [int(s) for s in spikes]}
         group[i].set_attributes(soma_hw_name=f"given[{i}]", model_attributes=fired)
         group[i].map_to_core(arch.cores()[0])
-    how = {"threshold": given["threshold"], "leak_decay": given["beta"], "reset_mode": "hard"}
+    how = {"threshold": SCALE * given["threshold"], "leak_decay": given["beta"]}
+    how |= {"reset_mode": "hard", "reset": 0.0}
     for n, weight in enumerate(weights):
         layer = net.create_neuron_group(f"layer{n}", len(weight[0]))
         for neuron in layer:
-            neuron.set_attributes(soma_hw_name="quiet", model_attributes={**how, "reset": 0.0})
+            neuron.set_attributes(soma_hw_name="quiet", model_attributes=how)
             neuron.map_to_core(arch.cores()[n + 1])
-        group.connect_neurons_dense(layer, {"weight": [w for row in weight for w in row]})
+        dense = [SCALE * w for row in weight for w in row]
+        group.connect_neurons_dense(layer, {"weight": dense})
         group = layer
     return arch, net
 

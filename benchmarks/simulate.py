@@ -39,7 +39,7 @@ from neurodeploy.program.reference import execute
 HERE, THREADED, LIMIT = "neurodeploy", "neurodeploy, 2 threads", "widen L2"
 AIMS = {"A1": 10, "A64": 10, "B": 25}  # times as fast as the best peer
 SHORT = 0.02  # s: what takes less is called more than once and divided
-NEAR = 0.03  # of the spikes of a layer: how far float32 may lead
+NEAR = 0.01  # of the spikes of a layer: how far float32 may lead
 FIRST = """
 import json, sys, time
 from pathlib import Path
