@@ -29,7 +29,6 @@ COLUMNS = 64  # of one vector of weights: what a width is padded to
 GROUP = 16  # neurons updated at once
 MOST_SENDERS = 1 << 16  # whose numbers fit the 16 bits of a list
 _MOST_ROWS = 256  # whose sums fit 16 bits
-_WIDE = 4  # vectors of a row side by side
 
 
 def planes(weight: Any) -> Any:
@@ -89,6 +88,11 @@ def can_compress() -> bool:
     return "avx512vbmi2" in features()
 
 
+def _side_by_side() -> int:
+    """Return how many vectors of a row, a power of two, have sums that stay in registers."""
+    return 4 if "avx512bw" in features() else 2
+
+
 def _compressed(code: Code, word: Value, first: Value, place: Value, written: Variable) -> None:
     kind, half = lanes(I16, 32), I32
     numbers = code.numbers(I16, range(32)) + first.cut(I16).to_all(32)
@@ -132,9 +136,9 @@ def add_rows(
     code: Code, rows: Rows, fired: Fired, place: Value, base: Value | None, out: Value
 ) -> None:
     """Write base + (sum of the rows) << shift to `out`, int32 [columns]; base None is nothing."""
-    widest = COLUMNS * _WIDE
-    whole = rows.columns - (rows.columns & (widest - 1))
-    for start, stop, wide in ((code.number(I64, 0), whole, _WIDE), (whole, rows.columns, 1)):
+    most = _side_by_side()
+    whole = rows.columns - (rows.columns & (COLUMNS * most - 1))
+    for start, stop, wide in ((code.number(I64, 0), whole, most), (whole, rows.columns, 1)):
         with code.loop(start, stop, COLUMNS * wide) as column:
             for p in range(rows.planes):
                 below = base if p == 0 else out

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,7 @@ class Kept:
         }
         self._each = program.readout.kind == "steps"
         shape = size[0] if self._each else 1, size[1], program[self._source].width
-        self.ends = np.zeros(shape, np.int32)
+        self.ends = np.empty(shape, np.int32)
 
     def take(self, runner: Runner, first: int, begin: int) -> None:
         """Keep what is wanted of a piece: its samples from `first`, its steps from `begin` on."""
@@ -149,12 +150,15 @@ def tally(
     return counted
 
 
-def convolved(program: Program) -> Iterator[tuple[str, int, str]]:
-    """Yield target, number and source of each Conv: what a value costs depends on its sender."""
-    for node in program:
-        for number, edge in enumerate(edges(node)):
-            if isinstance(edge, Conv):
-                yield node.name, number, edge.source
+@lru_cache(maxsize=2)
+def convolved(program: Program) -> tuple[tuple[str, int, str], ...]:
+    """Return target, number and source of each Conv: what a value costs depends on its sender."""
+    return tuple(
+        (node.name, number, edge.source)
+        for node in program
+        for number, edge in enumerate(edges(node))
+        if isinstance(edge, Conv)
+    )
 
 
 def _replay(program: Program) -> Replay:
