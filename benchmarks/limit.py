@@ -9,7 +9,6 @@ registers depends on the processor: rows have 64, 128 or 256 bytes, and the fast
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -62,13 +61,13 @@ def _source(add: Way, rows: int, columns: int) -> str:
     return code.finished()
 
 
-def limits() -> dict[str, Callable[[], float]]:
-    """Return, for each way and place, what measures it once [additions / s]."""
+def limits(clock: Callable[[], float]) -> dict[str, Callable[[], float]]:
+    """Return, for each way and place, what measures it once [additions / s] by a clock."""
     ways = {"widen": (_widen, 1), "paired": (_paired, 1)}
     if "avx512vnni" in features():
         ways["vnni"] = (_vnni, 4)
     return {
-        f"{name} {place}": _fastest([_measured(*way, columns, size) for columns in COLUMNS])
+        f"{name} {place}": _fastest([_measured(*way, columns, size, clock) for columns in COLUMNS])
         for name, way in ways.items()
         for place, size in PLACES.items()
     }
@@ -78,15 +77,17 @@ def _fastest(measures: list[Callable[[], float]]) -> Callable[[], float]:
     return lambda: max(once() for once in measures)
 
 
-def _measured(add: Way, rows: int, columns: int, size: int) -> Callable[[], float]:
+def _measured(
+    add: Way, rows: int, columns: int, size: int, clock: Callable[[], float]
+) -> Callable[[], float]:
     run = compiled(_source(add, rows, columns), "limit", 4)
     weights = aligned(np.random.default_rng(0).integers(-128, 128, size).astype(np.int8))
     out = aligned(np.zeros((columns, 1), np.int32))
     repeats = ADDITIONS // size
 
     def once() -> float:
-        start = time.perf_counter()
+        start = clock()
         run(address(weights), size // columns, repeats, address(out))
-        return size * repeats / (time.perf_counter() - start)
+        return size * repeats / (clock() - start)
 
     return once

@@ -183,8 +183,9 @@ def current_bounds(program: Program) -> dict[str, tuple[Reals, Reals]]:
             found[node.name] = _vector_bounds(node, values)
             continue
         if isinstance(node, Population):
-            most, top = node.most, float(program.fixed(node).state_max)
-            values[node.name] = (ones * 0, ones * most) if most else (-ones * top, ones * top)
+            most, fixed = node.most, program.fixed(node)
+            top, lowest = fixed.state_max, fixed.state_max + (fixed.overflow == "wrap")
+            values[node.name] = (ones * 0, ones * most) if most else (-ones * lowest, ones * top)
         parts = [_edge_bounds(edge, *values[edge.source]) for edge in node.edges]
         low, high = np.sum([p[0] for p in parts], axis=0), np.sum([p[1] for p in parts], axis=0)
         found[node.name] = (low, high)

@@ -8,6 +8,7 @@ every step, its states after every step, and how often a register did not hold a
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -19,8 +20,9 @@ from support.programs import CURRENT, Layer, edgy, program
 
 import neurodeploy as nd
 from neurodeploy.arith import OVERFLOWS, ROUNDINGS
+from neurodeploy.errors import FitError
 from neurodeploy.neurons import SPECS
-from neurodeploy.program.ir import backwards
+from neurodeploy.program.ir import Population, Program, Readout, Source, Stream, Tap, backwards
 from neurodeploy.program.reference import execute
 
 FORMATS = [(1, 4), (12, 24), (30, 32), (6, 8)]  # bits that products drop, bits of a register
@@ -133,3 +135,26 @@ def drawn_layers(draw, models):
 @given(data=st.data())
 def test_any_program_is_the_loop(spec, data):
     assert_exact(*data.draw(programs(spec)), [reference, simulator, session])
+
+
+@pytest.mark.parametrize("overflow", OVERFLOWS)
+def test_the_lowest_membrane_of_all_is_within_the_bounds_or_refused(overflow):
+    """What wraps reaches -2^31, whose opposite fits no current of 32 bits."""
+    numbers = replace(nd.target("asic45").numbers, overflow=overflow)
+    one, zero = np.ones(1, int), np.zeros(1, int)
+    li = {"spec": "li", "options": {"leak": False}, "coefs": {"beta": one << 30}, "shift": zero}
+    li |= {"state_bits": 32, "coef_frac": 30, "unit": np.ones(1), "bias": zero, "width": 1}
+    nodes = (
+        Source(name="input", width=1, low=-CURRENT, high=CURRENT, unit=1.0),
+        Population(name="n", edges=(Tap(source="input", sign=one),), **li),
+        Stream(name="out", width=1, edges=(Tap(source="n", sign=-one),), unit=np.ones(1)),
+    )
+    readout = Readout(source="out", kind="steps", unit=np.ones(1), offset=np.zeros(1))
+    chip = replace(nd.target("asic45"), numbers=numbers)
+    made = Program(name="lowest", target=chip, numbers=numbers, nodes=nodes, readout=readout)
+    x = np.array([-CURRENT, -1, 0]).reshape(3, 1, 1)
+    if overflow == "wrap":
+        with pytest.raises(FitError, match="adds currents in 32 bits"):
+            nd.simulate(made, x)
+    else:
+        assert_exact(made, x, [reference, simulator, session])
