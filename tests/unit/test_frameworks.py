@@ -6,6 +6,7 @@ all that is read. `tests/peers/test_frameworks.py` has the frameworks themselves
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -31,8 +32,12 @@ from support.stand_ins import (
 import neurodeploy as nd
 from neurodeploy.cli import main
 from neurodeploy.errors import InputError
+from neurodeploy.graph.interpret import interpret as compiled_interpret
 
 T, B = 50, 3
+
+#: step by step, without a kernel to compile for each reset
+interpret = partial(compiled_interpret, compiled=False)
 
 
 def drive():
@@ -59,7 +64,7 @@ def outputs(net, x, step):
 
 def assert_same(net, x, step, spikes=True):
     graph = nd.trace(net, x)
-    got, want = nd.interpret(graph, x.numpy()), outputs(net, x, step)
+    got, want = interpret(graph, x.numpy()), outputs(net, x, step)
     if spikes:
         assert want.mean() > 0.02
         np.testing.assert_array_equal(got, want)
@@ -89,7 +94,7 @@ def test_graded_spikes_and_a_comparison_of_ones_own():
     assert graph["1"].op.options["compare"] == ">="
     inner = snn_step(snn(LEAKY), zero_first=True)
     want = outputs(net, x, inner) * factor.numpy()
-    np.testing.assert_array_equal(nd.interpret(graph, x.numpy()), want)
+    np.testing.assert_array_equal(interpret(graph, x.numpy()), want)
 
 
 BIO = {"v_leak": number(-0.9), "v_th": number(-0.5), "v_reset": number(-1.2)}
@@ -233,7 +238,7 @@ def test_residuals_concatenation_and_a_shared_linear(build):
             a, states[0] = steps[0](states[0], net.fc(row))
             b, states[1] = steps[1](states[1], net.fc(a) + a)
             rows.append(net.mix(torch.cat([a, b], 1)) + b)
-    np.testing.assert_allclose(nd.interpret(graph, x.numpy()), torch.stack(rows), atol=1e-12)
+    np.testing.assert_allclose(interpret(graph, x.numpy()), torch.stack(rows), atol=1e-12)
 
 
 def as_graph_module(module):
