@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.errors import InputError
+from neurodeploy.graph.delay import Delay
 from neurodeploy.graph.forms.nir_net import Part
 from neurodeploy.graph.ir import Affine, Array, Linear, Neurons, Op
 from neurodeploy.graph.maps import Conv, Pool
@@ -20,14 +21,19 @@ from neurodeploy.windows import per_axis, same
 
 Shape = tuple[int, ...]
 Made = tuple[list[Op], Shape]
+Step = Callable[[], float]
+_WHOLE = 1e-6  #: how far a number of steps may be from a whole one, relatively above one step
 _FIX = "correct the file"
 
 
 class View:
-    """The fields of one node, and which of them were read."""
+    """The fields of one node, and which of them were read; step: how long one is, when asked."""
 
-    def __init__(self, name: str, type: str, fields: Mapping[str, Any]) -> None:
+    def __init__(
+        self, name: str, type: str, fields: Mapping[str, Any], step: Step | None = None
+    ) -> None:
         self.name, self.type, self.fields = name, type, fields
+        self.step = step
         self.read: set[str] = set()
 
     def numbers(self, key: str) -> Array:
@@ -192,10 +198,23 @@ def _flatten(view: View, shape: Shape) -> Made:
 
 
 def _delay(view: View, shape: Shape) -> Made:
-    if np.any(view.numbers("delay")):
-        what = "a graph has no delays"
-        raise view.refuse("E104", what, "train with neurons that remember, or a delay of 0")
-    return [], shape
+    """Return nothing where nothing waits; else whole steps, whose length the file does not say."""
+    delay = view.spread("delay", shape)
+    if not np.any(delay):
+        return [], shape
+    if not np.all(np.isfinite(delay)):
+        raise view.refuse("E105", "its delay has NaN or infinite values")
+    assert view.step is not None
+    length = view.step()
+    steps = delay / length
+    whole = np.rint(steps)
+    far = ~(np.abs(steps - whole) <= _WHOLE * np.maximum(np.abs(steps), 1))
+    if np.any(far):
+        wrong, count = delay[far][0], steps[far][0]
+        what = f"a delay of {wrong:g} is {count:g} steps of {length:g}, not a whole number"
+        fix = "state --dt, the length of the steps that the file was made for, or correct the file"
+        raise view.refuse("E108", what, fix)
+    return [Delay(whole)], shape
 
 
 READERS: dict[str, Callable[[View, Shape], Made]] = {
@@ -212,14 +231,15 @@ READERS: dict[str, Callable[[View, Shape], Made]] = {
 }
 
 
-def made(name: str, part: Part, shape: Shape) -> Made:
+def made(name: str, part: Part, shape: Shape, step: Step | None = None) -> Made:
     """Return a node without neurons as operations on what it reads, and its own shape.
 
-    Raises InputError E101, E104, E107, E108.
+    step: the length of a step, in the unit of the file's delays; raises where it is not known.
+    Raises InputError E101, E105, E107, E108.
     """
     if part.type == "Pass":
         return [], shape
-    view = View(name, part.type, part.fields)
+    view = View(name, part.type, part.fields, step)
     ops, after = READERS[part.type](view, shape)
     view.done()
     return ops, after

@@ -50,7 +50,8 @@ class Profile:
     """A tool: its neurons by NIR type, and its own defaults of what its files lose.
 
     step_s: the length of a step, where the neurons give it away; batched: whether its Input has
-    the batch axis in front; feedback_bias: None where that has to be stated.
+    the batch axis in front; feedback_bias: None where that has to be stated; delay_step: the length
+    of a step in the unit of its delays, where that is always the same.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Profile:
     step_s: Callable[[Sequence[Seen]], Iterator[float]] = lambda seen: iter(())
     feedback_bias: str | None = "late"
     batched: bool = False
+    delay_step: float | None = None
 
 
 def _snntorch(seen: Sequence[Seen]) -> bool:
@@ -176,6 +178,7 @@ PROFILES = {
             {"reset": "subtract", "reset_delay": True},
             _snntorch,
             feedback_bias="always",
+            delay_step=1e-4,
         ),
         Profile(
             "norse",
@@ -200,6 +203,7 @@ PROFILES = {
                 "tau_syn": "none",
             },
             _sinabs,
+            delay_step=1.0,
         ),
         Profile(
             "spikingjelly",

@@ -18,7 +18,7 @@ from neurodeploy.frontends.nir_cells import EXACT, Cell
 from neurodeploy.frontends.nir_loops import feedback, late
 from neurodeploy.frontends.nir_maps import READERS, Shape, View, made
 from neurodeploy.frontends.nir_profiles import NEURONS, PROFILES, Profile, Seen, candidates, steps
-from neurodeploy.frontends.nir_stated import Stated
+from neurodeploy.frontends.nir_stated import STATEMENTS, Stated, option
 from neurodeploy.frontends.nir_wiring import Wiring, wiring
 from neurodeploy.graph import rules
 from neurodeploy.graph.forms.nir import OWNER, is_own
@@ -26,6 +26,7 @@ from neurodeploy.graph.forms.nir_net import Net, Part
 from neurodeploy.graph.ir import Add, Affine, Array, Graph, Input, Neurons, Node, Op
 
 ENDS = ("Input", "Output")
+_FIX = "correct the file, or give the model as .pt"
 KNOWN = (*ENDS, *READERS, *NEURONS, "NIRGraph")
 
 
@@ -246,12 +247,26 @@ class _Reader:
             self.shapes[name], self.source[name] = shape, source
             source, ops = self._cells(name, part, source, shape)
         else:
-            ops, self.shapes[name] = made(name, part, shape)
+            ops, self.shapes[name] = made(name, part, shape, lambda: self._length(name))
         for i, op in enumerate(ops):
             last = i == len(ops) - 1
             key = name if last else self._fresh(f"{name}.{_WORDS.get(type(op), 'synapse')}")
             source = self._emit(key, op, (source,))
         self.source[name] = source
+
+    def _length(self, name: str) -> float:
+        """Return the length of a step in the unit that the tool has for delays."""
+        if self.profile is None:
+            told = self.stated.told("dt", name)
+            if told is None:
+                what = "its delay is a time, and nothing in the file says how long a step is"
+                fix = f"state {option('dt')} {STATEMENTS['dt'].words}"
+                raise self._refuse("E108", what, name, fix)
+            return float(told)
+        if self.profile.delay_step is not None:
+            return self.profile.delay_step
+        how = (self.stated, self.profile.defaults, self.step_s)
+        return Cell(name, "Delay", {}, frozenset(), False, *how).dt()
 
     def _emit(self, name: str, op: Op, inputs: tuple[str, ...]) -> str:
         self.nodes.append(Node(name, op, inputs))
@@ -341,9 +356,9 @@ class _Reader:
         inside = {name for loop in self.wired.loops.values() for name in loop}
         return [node for node in self.nodes if node.name in needed or node.name not in inside]
 
-    def _refuse(self, code: str, what: str, name: str = "") -> InputError:
+    def _refuse(self, code: str, what: str, name: str = "", fix: str = _FIX) -> InputError:
         where = f'node "{name}" in {self.path}' if name else str(self.path)
-        return InputError(code, what, where=where, fix="correct the file, or give the model as .pt")
+        return InputError(code, what, where=where, fix=fix)
 
 
 _WORDS: dict[type[Op], str] = {Affine: "offset"}

@@ -10,9 +10,10 @@ import torch
 from torch import fx
 
 from neurodeploy import nn
-from neurodeploy.graph.ir import Gelu, Glu, LayerNorm, Linear, Op, Product, Relu, Ternary
+from neurodeploy.graph.delay import Delay
+from neurodeploy.graph.ir import Gelu, Glu, LayerNorm, Linear, Op, Product, Relu, Ternary, vector
 
-LEAVES = (nn.GSU, nn.Ternary)
+LEAVES = (nn.GSU, nn.Ternary, nn.Delay)
 _FUNCTIONS: dict[Any, str] = {
     torch.nn.functional.gelu: "gelu",
     torch.nn.functional.relu: "relu",
@@ -34,6 +35,8 @@ def module_op(module: torch.nn.Module, width: int, kind: torch.dtype) -> Op | No
         return Relu()
     if isinstance(module, torch.nn.GLU):
         return Glu() if module.dim in _LAST else None
+    if isinstance(module, nn.Delay):
+        return Delay(vector(module.steps, width))
     if isinstance(module, nn.Ternary):
         constant = module.threshold == "constant"
         level = module.level if constant else torch.tensor(module.ratio, dtype=torch.float64)

@@ -15,6 +15,7 @@ import numpy as np
 
 from neurodeploy.arith import Real
 from neurodeploy.errors import InputError, require_rows
+from neurodeploy.graph.delay import Delay, delayed
 from neurodeploy.graph.ir import (
     Add,
     Affine,
@@ -178,6 +179,9 @@ def _evaluate(
     if isinstance(op, Lstm):
         out, cells = lstm(op, inputs[0])
         return out, None, np.abs(cells).max(axis=(0, 1), initial=0.0)
+    if isinstance(op, Delay):
+        out, carry.states[node.name] = delayed(op, inputs[0], carry.states.get(node.name))
+        return out, None, None
     if isinstance(op, VectorOp):
         return values_of(op, inputs), None, None
     if isinstance(op, Reduce):

@@ -227,7 +227,8 @@ class Concat(Op):
 class VectorOp(Op):
     """A nonlinear map of one step's values; `graph/vectors.py` has their values.
 
-    Only an `Lstm` has a memory. Its operands are its inputs, or `parts` of the channels of one.
+    Only an `Lstm` and a `Delay` (`delay.py`) have a memory. Operands are its inputs, or `parts` of
+    the channels of one.
     """
 
     parts: ClassVar[int] = 1

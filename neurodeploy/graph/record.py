@@ -17,6 +17,7 @@ import numpy as np
 
 from neurodeploy.errors import InputError, NeurodeployError, together
 from neurodeploy.graph import rules
+from neurodeploy.graph.delay import Delay
 from neurodeploy.graph.ir import (
     Add,
     Affine,
@@ -53,7 +54,7 @@ OPS: dict[str, type[Op]] = {
     for op in (
         *(Input, Linear, Affine, BatchNorm, Neurons, Surrogate, Population, Add, Concat, Reduce),
         *(LayerNorm, Gelu, Relu, Rescale, Quantize, Glu, Lstm, Product, Ternary, Conv),
-        Pool,
+        *(Pool, Delay),
     )
 }
 

@@ -8,6 +8,7 @@ Quantize    scale clip(rint(x / scale), low, high), halves to even
 Glu         a sigmoid(b) of the two halves a, b (Dauphin et al. 2016, arXiv 1612.08083)
 Lstm        c = sigmoid(f) c + sigmoid(i) tanh(g), y = sigmoid(o) tanh(c), step after step
             (Gers, Schmidhuber and Cummins 2000, without peepholes)
+Delay       x[t - d], channel by channel (`delay.py`)
 Ternary     Eq. 18 of Stan and Rhodes 2024 (arXiv 2401.00955), its cases in their order: where
             all channels are 0, so is the threshold, and the first case makes them all 1
 """
@@ -20,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from neurodeploy.graph.delay import Delay, delayed
 from neurodeploy.graph.ir import (
     Array,
     Gelu,
@@ -114,6 +116,7 @@ _VALUES: dict[type, Callable[..., Array]] = {
     Quantize: _quantize,
     Glu: _glu,
     Lstm: lambda op, x: lstm(op, x)[0],
+    Delay: lambda op, x: delayed(op, x)[0],
     Product: lambda op, a, b: a * b,
     Ternary: _ternary,
 }
@@ -130,6 +133,8 @@ def bounds_of(op: VectorOp, lows: Sequence[Array], highs: Sequence[Array]) -> tu
     if isinstance(op, Lstm):
         one = np.ones(len(low) // 4)
         return -one, one
+    if isinstance(op, Delay):  # zeros come first
+        return np.minimum(low, 0), np.maximum(high, 0)
     if isinstance(op, Gelu):
         return np.where(low < 0, _GELU_LEAST, 0.0), np.maximum(high, 0)
     if isinstance(op, Rescale):

@@ -4,6 +4,7 @@ from neurodeploy.nn.adaptive import ALIF
 from neurodeploy.nn.celif import CELIF, CELIFNet, TemporalEncoding
 from neurodeploy.nn.checkpoint import load, save
 from neurodeploy.nn.compartments import TCLIF, TwoCompartment
+from neurodeploy.nn.delay import Delay
 from neurodeploy.nn.gsu import GSUBlock, GSUNetwork
 from neurodeploy.nn.integrate import CubaLIF, MultiSpikeLIF
 from neurodeploy.nn.layers import BatchNorm, Embedding, Readout, Scale
@@ -37,6 +38,7 @@ __all__ = [
     "CELIFNet",
     "Conv",
     "CubaLIF",
+    "Delay",
     "Embedding",
     "GSUBlock",
     "GSUNetwork",

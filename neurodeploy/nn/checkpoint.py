@@ -37,6 +37,7 @@ from neurodeploy.nn import tensor_files
 from neurodeploy.nn.adaptive import ALIF
 from neurodeploy.nn.celif import CELIF, CELIFNet, TemporalEncoding
 from neurodeploy.nn.compartments import TCLIF, TwoCompartment
+from neurodeploy.nn.delay import Delay
 from neurodeploy.nn.gsu import GSUBlock, GSUNetwork
 from neurodeploy.nn.integrate import CubaLIF, MultiSpikeLIF
 from neurodeploy.nn.layers import BatchNorm, Embedding, Readout, Scale
@@ -56,7 +57,7 @@ SEQUENTIAL = "torch.nn.Sequential"
 CLASSES: dict[str, type[torch.nn.Module]] = {
     **{c.__name__: c for c in (PRF, LIF, SpatialNeuron, LI, S4D, ALIF, TCLIF)},
     **{c.__name__: c for c in (TwoCompartment, ParallelLIF, CubaLIF, MultiSpikeLIF, LSTM)},
-    **{c.__name__: c for c in (BatchNorm, Embedding, Readout, Scale, Conv, Pool)},
+    **{c.__name__: c for c in (BatchNorm, Embedding, Readout, Scale, Conv, Pool, Delay)},
     **{c.__name__: c for c in (CELIF, CELIFNet, TemporalEncoding)},
     **{c.__name__: c for c in (SDTCMBlock, SDTCM, SpikingMLP, SDN, SurrogateLIF, Threshold)},
     **{c.__name__: c for c in (SpikingSSMBlock, SpikingSSM, BinaryS4DBlock, BinaryS4D)},

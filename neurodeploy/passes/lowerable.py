@@ -19,6 +19,7 @@ from typing import ClassVar
 import numpy as np
 
 from neurodeploy.errors import InputError, NeurodeployError, together
+from neurodeploy.graph.delay import Delay
 from neurodeploy.graph.ir import (
     Add,
     Affine,
@@ -31,6 +32,7 @@ from neurodeploy.graph.ir import (
     Lstm,
     Neurons,
     Node,
+    Op,
     Population,
     Quantize,
     Reduce,
@@ -104,10 +106,15 @@ def _is_kept(graph: Graph, node: Node) -> bool:
     readers = graph.readers(node.name)
     if any(isinstance(reader.op, Weighted) for reader in readers):
         return False
-    if readers and all(isinstance(r.op, VectorOp) and r.op.parts == 1 for r in readers):
+    if readers and all(_scales(r.op) for r in readers):
         return True
     plain = np.all(np.isin(op.gain, (-1, 0, 1))) and np.all(op.bias == 0)
     return bool(plain) and isinstance(source, Add | Weighted)
+
+
+def _scales(op: Op) -> bool:
+    """Whether an operation multiplies what it reads anyway; a delay hands its integers on."""
+    return isinstance(op, VectorOp) and op.parts == 1 and not isinstance(op, Delay)
 
 
 def _shares(graph: Graph, op: Conv, source: str) -> bool:

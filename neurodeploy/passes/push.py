@@ -10,6 +10,7 @@ Every node's true value is kept as `gain * node + bias`, its *pending* map. Read
     Concat      concatenates the pending maps
     LayerNorm   takes the same factor s > 0 in all channels as eps / s^2, and drops a constant that
                 they share; its own gain and bias become pending
+    Delay       passes the gain on where there is no bias
     other vector operations: nothing; a Linear read by them alone takes all that is pending
     Add         g1 x1 + g2 x2 + ...: the rows of Linears read by nothing else take their factor; a
                 stream x1 is divided out, so that the sum keeps the stream's unit:
@@ -27,6 +28,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from neurodeploy.graph.delay import Delay
 from neurodeploy.graph.ir import (
     Add,
     Affine,
@@ -90,6 +92,9 @@ class _Pusher:
         if isinstance(op, Affine):
             gain, bias = op.gain * inputs[0].gain, op.gain * inputs[0].bias + op.bias
             return self._keep(node, (inputs[0].source,), Affine(gain, bias))
+        if isinstance(op, Delay) and not np.any(inputs[0].bias):
+            made = self._keep(node, (inputs[0].source,), op)
+            return replace(made, gain=inputs[0].gain)
         if isinstance(op, VectorOp):
             return self._nonlinear(node, op)
         if isinstance(op, Neurons | Population):

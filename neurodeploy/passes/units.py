@@ -12,7 +12,8 @@ Weights of a quantized file that lie on a grid (`Graph.grids`) keep its step as 
 their integers are the file's, wherever a row has its own unit and folding kept the rows' ratios.
 
 What a vector operation sends has one unit in all channels, and as many bits as an input where
-weights multiply it; what it adds to a sum directly has the unit of the sum.
+weights multiply it; what it adds to a sum directly has the unit of the sum. A delay hands on the
+very integers of spikes, inputs and other vector operations.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from neurodeploy.errors import InputError
+from neurodeploy.graph.delay import Delay
 from neurodeploy.graph.ir import (
     Add,
     Affine,
@@ -111,6 +113,8 @@ class Units:
             return np.concatenate([self.of(part) for part in self.graph[name].inputs])
         if isinstance(op, Affine):
             return self.of(self.graph[name].inputs[0])
+        if self.hands_on(name):
+            return self.of(self.graph[name].inputs[0])
         if isinstance(op, VectorOp) and not self.summed(name):
             return np.full(width, self.sent(name)[2])
         if name in self.graded:
@@ -144,11 +148,28 @@ class Units:
         seen = self.seen(name)
         top = float(max(np.abs(seen.low).max(), np.abs(seen.high).max()))
         heard = isinstance(op, Lstm)  # by itself, through weights
-        weighted = heard or any(isinstance(r.op, Weighted) for r in self.graph.readers(name))
+        weighted = heard or self._weighted(name)
         bits, top = (self.value_bits, top) if weighted else (WIDE_BITS, 2 * top)
         signed = bool(seen.low.min() < 0)
         high = 2 ** (bits - 1) - 1 if signed else 2**bits - 1
         return -high if signed else 0, high, top / high or 1.0
+
+    def _weighted(self, name: str) -> bool:
+        """Whether weights multiply what a node sends, now or later."""
+        readers = self.graph.readers(name)
+        late = any(isinstance(r.op, Delay) and self._weighted(r.name) for r in readers)
+        return late or any(isinstance(r.op, Weighted) for r in readers)
+
+    def hands_on(self, name: str) -> bool:
+        """Whether node `name` is a delay that sends the very integers it reads: not a sum's."""
+        node = self.graph[name]
+        if not isinstance(node.op, Delay) or self.summed(name):
+            return False
+        (source,) = node.inputs
+        op = self.graph[source].op
+        if isinstance(op, Population):
+            return op.model.spiking
+        return isinstance(op, Input) or (isinstance(op, VectorOp) and not self.summed(source))
 
     def private(self, name: str) -> bool:
         """Whether node `name` is a Linear that lives in the edges of its one reader."""

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.graph.ir import Affine, Array, Graph, Lstm, VectorOp
+from neurodeploy.graph.delay import Delay
+from neurodeploy.graph.ir import Affine, Array, Graph, Input, Lstm, Population, VectorOp
 from neurodeploy.graph.weights import Weighted, spread
 from neurodeploy.passes.units import Units
 from neurodeploy.passes.vectors import Operand, Register, build, scaling
@@ -55,14 +56,13 @@ class VectorLowering:
             for edge in group
         ]
         unit = self.units.of(name)
-        held = self.margin * float(self.units.seen(name).peak.max())
-        made = build(op, tuple(operands), unit, Register(self.numbers.state_bits, held))
+        low, high = self._ends(name, unit)
+        made = build(op, tuple(operands), unit, self._register(name, low, high))
         out_gain, out_shift = scaling(made.unit / unit)
         formats: dict[str, Any] = {
             key: np.array([getattr(form, key) for form in made.formats], np.int64)
             for key in ("gain", "shift", "offset", "limit")
         }
-        low, high = self._ends(name, unit)
         node = ir.Vector(
             name=name,
             width=len(unit),
@@ -104,12 +104,32 @@ class VectorLowering:
 
     def _ends(self, name: str, unit: Array) -> tuple[int, int]:
         """Return the least and greatest integer that a vector operation sends."""
+        if self.units.hands_on(name):
+            low, high = self._passed(self.graph[name].inputs[0])
+            return min(low, 0), high
         if not self.units.summed(name):
             return self.units.sent(name)[:2]
         seen = self.units.seen(name)
         top = self.margin * np.maximum(np.abs(seen.low), np.abs(seen.high)) / unit
         high = min(math.ceil(float(top.max())), 2 ** (self.numbers.message_bits - 1) - 1)
         return -high, high
+
+    def _passed(self, source: str) -> tuple[int, int]:
+        """Return the least and greatest integer of a node that a delay hands on."""
+        op = self.graph[source].op
+        if isinstance(op, Input):
+            return self.units.source.low, self.units.source.high
+        if isinstance(op, Population):
+            return 0, op.model.traced(op.options).most
+        return self._ends(source, self.units.of(source))
+
+    def _register(self, name: str, low: int, high: int) -> Register:
+        """Return the register of a cell, or of values from `low` to `high` that wait."""
+        most = max(-low, high)
+        if isinstance(self.graph[name].op, Delay):
+            return Register(most.bit_length() + (low < 0), 0.0, most)
+        held = self.margin * float(self.units.seen(name).peak.max())
+        return Register(self.numbers.state_bits, held)
 
 
 def _split(operand: Operand, parts: int) -> list[Operand]:

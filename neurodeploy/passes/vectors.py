@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from neurodeploy.graph.delay import Delay
 from neurodeploy.graph.ir import (
     Array,
     Gelu,
@@ -83,10 +84,11 @@ class Constants:
 
 @dataclass(frozen=True)
 class Register:
-    """The bits of a register, and what it has to hold."""
+    """The bits of a register, and what it has to hold; of integers handed on, the greatest."""
 
     bits: int
     reach: float
+    most: int = 0
 
 
 def build(
@@ -99,6 +101,9 @@ def build(
     if isinstance(op, Lstm):
         assert register is not None
         return _lstm(operands, sent, register)
+    if isinstance(op, Delay):
+        assert register is not None
+        return _delay(op, operands, sent, register)
     return _BUILDERS[type(op)](op, operands, sent)
 
 
@@ -207,6 +212,12 @@ def _lstm(operands: tuple[Operand, ...], sent: Array, register: Register) -> Con
         "state_bits": register.bits,
     }
     return Constants("lstm", forms, params, np.full_like(sent, 2.0 ** (-2 * lstm.FRACTION)))
+
+
+def _delay(op: Delay, operands: tuple[Operand, ...], sent: Array, register: Register) -> Constants:
+    """Keep values as they are sent."""
+    params = {"steps": op.steps.astype(np.int64), "state_bits": register.bits}
+    return Constants("delay", (_exact(operands[0], sent, register.most),), params, sent)
 
 
 def _product(op: Product, operands: tuple[Operand, ...], sent: Array) -> Constants:  # noqa: ARG001

@@ -136,7 +136,8 @@ LIMITS: dict[Limit, tuple[str, str]] = {
         "E303",
         "compile for a target with such units, such as asic45; or train with BatchNorm in place"
         " of LayerNorm, spiking neurons in place of GELU, ReLU, GLU, products, ternary values, and"
-        " recurrent spiking neurons (LIF, ALIF, TCLIF with recurrent=True) in place of LSTM",
+        " recurrent spiking neurons (LIF, ALIF, TCLIF with recurrent=True) in place of"
+        " LSTM, and no delays",
     ),
     time_runs_forwards: (
         "E303",

@@ -42,7 +42,8 @@ def footprint(program: Program, name: str, first: int = 0, last: int | None = No
     Tap keeps a sign bit. Neurons: per state one register; per constant that the step uses one word
     (dimensionless, or of a table) or register, in a table per row; of both as many as there are
     modes; the bias register and a 5-bit shift. A Stream keeps one current, a Vector one per
-    operand, its constants, its share of its tables, and its registers.
+    operand, its constants, its share of its tables, and its registers (a Delay as
+    many values per channel as it has steps).
     """
     node = program[name]
     last = node.width if last is None else last
@@ -56,7 +57,7 @@ def footprint(program: Program, name: str, first: int = 0, last: int | None = No
         synapses=sum(edge.synapses(first, last) for edge in edges(node)),
         weights=sum(count for count, _ in kept),
         weight_bits=sum(count * bits for count, bits in kept),
-        state_bits=(last - first) * _neuron_bits(program, node),
+        state_bits=(last - first) * _neuron_bits(program, node) + _kept_bits(node, first, last),
     )
 
 
@@ -65,8 +66,12 @@ def _neuron_bits(program: Program, node: ProgramNode) -> int:
     if isinstance(node, Population):
         return node.register_bits + node.state_bits + node.constant_bits() + 5
     if isinstance(node, Vector):
-        return numbers.current_bits * len(node.gain) + constant_bits(node) + register_bits(node)
+        return numbers.current_bits * len(node.gain) + constant_bits(node)
     return numbers.current_bits
+
+
+def _kept_bits(node: ProgramNode, first: int, last: int) -> int:
+    return register_bits(node, first, last) if isinstance(node, Vector) else 0
 
 
 def most(program: Program, name: str, first: int, fits: Callable[[Footprint], bool]) -> int:

@@ -25,7 +25,7 @@ from neurodeploy.program.ir import (
     Vector,
     edges,
 )
-from neurodeploy.program.vector import KINDS, step
+from neurodeploy.program.vector import registers, step
 from neurodeploy.program.vector import run as run_vector
 from neurodeploy.tokens import one_hot
 
@@ -136,20 +136,20 @@ def _vector(node: Vector, done: Execution) -> None:
     ]
     others = [[edge for edge in ends if edge.source != node.name] for ends in operands]
     currents = [_sum(ends, node.width, done) for ends in others]
-    if not KINDS[node.kind].registers:
+    if not registers(node):
         done.values[node.name], done.overflows[node.name] = run_vector(node, currents)
         return
     again = [[edge for edge in ends if edge.source == node.name] for ends in operands]
     out, lost = np.zeros_like(currents[0]), 0
     sent = np.zeros_like(out[0])
-    registers = [np.zeros_like(sent) for _ in KINDS[node.kind].registers]
+    kept = [np.zeros_like(sent) for _ in registers(node)]
     for t in reversed(range(len(out))) if node.reverse else range(len(out)):
         heard = [sum((_current(edge, sent) for edge in ends), start=0) for ends in again]
         totals = [current[t] + own for current, own in zip(currents, heard, strict=True)]
-        sent, registers, over = step(node, registers, totals)
+        sent, kept, over = step(node, kept, totals)
         out[t], lost = sent, lost + over
     done.values[node.name], done.overflows[node.name] = out, lost
-    done.states[node.name] = np.stack(registers)
+    done.states[node.name] = np.stack(kept)
 
 
 def _current(edge: Edge, value: Ints) -> Ints:

@@ -24,7 +24,7 @@ from neurodeploy.program.ir import (
     edges,
 )
 from neurodeploy.program.reference import worth
-from neurodeploy.program.vector import cost, read_bits, register_bits
+from neurodeploy.program.vector import cost, read_bits, written_bits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,8 +234,8 @@ def node_count(
             sums=len(vector.gain) if vector else 1,
             value_bits=program.numbers.current_bits,
             coef_bits=program.numbers.current_bits,
-            state_bits=read_bits(vector) + register_bits(vector) if vector else 0,
-            written_bits=register_bits(vector) if vector else 0,
+            state_bits=read_bits(vector) + written_bits(vector) if vector else 0,
+            written_bits=written_bits(vector) if vector else 0,
         )
     ops: dict[str, float] = dict(node.model.cost(node.options, node.modes))
     ops["add"] += float(np.any(node.bias)) + node.subtractions

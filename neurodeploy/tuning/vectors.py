@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from neurodeploy.graph.delay import Delay
 from neurodeploy.graph.ir import (
     Gelu,
     Glu,
@@ -34,7 +35,7 @@ from neurodeploy.graph.ir import (
 )
 from neurodeploy.kernels.threads import each_part
 from neurodeploy.program import ir
-from neurodeploy.program.vector import run, step
+from neurodeploy.program.vector import over_time, registers, run, step
 from neurodeploy.tuning.reading import straight
 
 _PART = 1 << 15  # elements of an operand that are mapped at once: they stay in a near cache
@@ -64,7 +65,8 @@ def values(
     if isinstance(op, Lstm):
         return _lstm(node, operands, again)
     exact = REAL[type(op)](op, *(each.real(each.current) for each in operands))
-    return straight(exact / torch.tensor(node.unit), _mapped(node, operands))
+    whole = _waited(node, operands[0]) if isinstance(op, Delay) else _mapped(node, operands)
+    return straight(exact / torch.tensor(node.unit), whole)
 
 
 def _mapped(node: ir.Vector, operands: Sequence[Operand]) -> Tensor:
@@ -99,6 +101,21 @@ def _lstm(node: ir.Vector, operands: Sequence[Operand], again: Sequence[Tensor])
     return torch.stack(rows[::-1] if node.reverse else rows)
 
 
+def _waited(node: ir.Vector, operand: Operand) -> Tensor:
+    """Return the integers that a delay sends."""
+    current = operand.current.detach().numpy().astype(np.int64)
+    line = np.zeros((len(registers(node)), *current.shape[1:]), np.int64)
+    return torch.from_numpy(over_time(node, line, current)[0]).to(operand.current)
+
+
+def _late(op: Delay, x: Tensor) -> Tensor:
+    """Return x [T, B, width], each channel its own steps later."""
+    steps, longest = torch.from_numpy(op.steps).long(), op.longest
+    whole = torch.cat([x.new_zeros(longest, *x.shape[1:]), x])
+    rows = torch.arange(len(x))[:, None, None] + (longest - steps)
+    return whole.gather(0, rows.expand(x.shape))
+
+
 def _gelu(op: Gelu, x: Tensor) -> Tensor:
     return functional.gelu(x, approximate="tanh" if op.form == "tanh" else "none")
 
@@ -114,6 +131,7 @@ REAL: dict[type[VectorOp], Callable[..., Tensor]] = {
     Gelu: _gelu,
     Relu: lambda op, x: x.relu(),
     Rescale: lambda op, x: x,
+    Delay: _late,
     Quantize: lambda op, x: x.clamp(op.low * op.scale, op.high * op.scale),
     Glu: lambda op, x, gate: x * gate.sigmoid(),
     Product: lambda op, a, b: a * b,

@@ -20,6 +20,7 @@ from neurodeploy.backends.onnx import graph as onnx_out
 from neurodeploy.errors import InputError
 from neurodeploy.frontends import child
 from neurodeploy.frontends import onnx as onnx_in
+from neurodeploy.graph.delay import Delay
 from neurodeploy.graph.interpret import run
 from neurodeploy.graph.ir import (
     GELUS,
@@ -82,6 +83,7 @@ CASES = {  # operations without a model; several where a field counts in some on
     "Quantize": [Quantize(0.25, -2, 3)],
     "Glu": [Glu()],
     "Lstm": [Lstm(numbers(N, N // 4), reverse) for reverse in (False, True)],
+    "Delay": [Delay(np.arange(N) % 3.0)],
     "Product": [Product()],
     "Ternary": [Ternary(True, 0.5), Ternary(False, 0.5)],
     "Conv": [

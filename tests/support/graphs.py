@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
+from neurodeploy.graph.delay import Delay
 from neurodeploy.graph.ir import (
     Add,
     Affine,
@@ -121,8 +122,8 @@ class _Maker:
         return self.add(Add(), *terms, width=n)
 
     def vector(self, source):
-        """One of the nonlinear operations without memory."""
-        n, kind = self.widths[source], int(self.rng.integers(9))
+        """One of the vector operations."""
+        n, kind = self.widths[source], int(self.rng.integers(10))
         if kind == 0:
             op = LayerNorm(self.positive(n), self.numbers(n), 1e-5)
         elif kind == 1:
@@ -135,6 +136,8 @@ class _Maker:
             op = Rescale()
         elif kind == 5:
             op = Relu()
+        elif kind == 9:
+            op = Delay(self.rng.integers(0, 4, n).astype(float))
         elif kind == 8:
             op = Quantize(0.125, -int(self.rng.integers(0, 9)), int(self.rng.integers(1, 8)))
         elif kind == 6:

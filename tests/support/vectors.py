@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from neurodeploy.graph.delay import Delay
 from neurodeploy.graph.ir import (
     Add,
     Affine,
@@ -24,7 +25,7 @@ from support.networks import linear, neurons
 
 KINDS = (
     *("layernorm", "gelu", "gelu_tanh", "relu", "glu", "product", "ternary", "ternary_step"),
-    *("lstm", "lstm_reverse"),
+    *("lstm", "lstm_reverse", "delay"),
 )
 _WIDER = {"glu": 2, "lstm": 4, "lstm_reverse": 4}  # what reads several groups of channels
 
@@ -44,6 +45,7 @@ def _op(rng, kind, width):
         "gelu": lambda: Gelu("erf"),
         "gelu_tanh": lambda: Gelu("tanh"),
         "relu": Relu,
+        "delay": lambda: Delay(rng.integers(0, 5, width).astype(float)),
         "glu": Glu,
         "product": Product,
         "lstm": lambda: lstm(rng, width),

@@ -25,7 +25,7 @@ import numpy as np
 
 from neurodeploy.backends.onnx.integer import function, name_of
 from neurodeploy.backends.onnx.proto import About, Node, Value, model, save
-from neurodeploy.backends.onnx.vectors import step_body
+from neurodeploy.backends.onnx.vectors import WITH_STEPS, step_body
 from neurodeploy.backends.onnx.vectors import write as write_vector
 from neurodeploy.graph.forms import onnx_maps
 from neurodeploy.graph.forms.onnx import PROGRAM_DOMAIN
@@ -42,7 +42,7 @@ from neurodeploy.program.ir import (
     Vector,
     edges,
 )
-from neurodeploy.program.vector import KINDS
+from neurodeploy.program.vector import registers
 
 _DOUBLE, _INT64 = 11, 7  # onnx.TensorProto
 
@@ -153,7 +153,7 @@ class _Writer:
                 (i, edge) for i, (k, edge) in numbered if k == operand and edge.source != node.name
             ]
             currents.append(self._sum(node.name, f"current{operand}", others))
-        if KINDS[node.kind].registers:
+        if node.kind in WITH_STEPS:
             self._over_time(node, currents)
             return
         out = write_vector(node, currents, self._put, self._constant)
@@ -167,7 +167,7 @@ class _Writer:
         zero = self._put("ConstantOfShape", shape, out=f"{node.name}/zero_real")
         rest = self._put("Cast", zero, out=f"{node.name}/zero", to=_INT64)
         out, way = f"{node.name}/values", int(node.reverse)
-        finals = [f"{node.name}/final_{name}" for name in KINDS[node.kind].registers]
+        finals = [f"{node.name}/final_{name}" for name in registers(node)]
         attributes = {
             "body": body,
             "num_scan_inputs": len(currents),

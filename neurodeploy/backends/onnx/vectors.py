@@ -15,7 +15,7 @@ import numpy as np
 from neurodeploy.backends.onnx.exact import clamped, smaller
 from neurodeploy.graph.forms.sheet import Body, Sheet
 from neurodeploy.program.ir import Dense, Vector
-from neurodeploy.program.vector import KINDS, lstm
+from neurodeploy.program.vector import lstm, registers
 from neurodeploy.program.vector.glu import FRACTION
 
 _DOUBLE, _INT64 = 11, 7  # onnx.TensorProto
@@ -106,8 +106,8 @@ def step_body(node: Vector, constant: Callable[[str, Any], str]) -> Body:
     """
     sheet, name = Sheet(), node.name
     w = Writer(node, sheet.put, constant)
-    names = KINDS[node.kind].registers
-    registers, before = [f"{name}/{key}_before" for key in names], f"{name}/sent_before"
+    names = registers(node)
+    kept, before = [f"{name}/{key}_before" for key in names], f"{name}/sent_before"
     steps = [f"{name}/current{k}_t" for k in range(len(node.gain))]
     totals = list(steps)
     for k, edge in zip(node.operands, node.edges, strict=True):
@@ -115,13 +115,13 @@ def step_body(node: Vector, constant: Callable[[str, Any], str]) -> Body:
             assert isinstance(edge, Dense)
             rows = w.number(edge.weight.T.astype(np.int64) << edge.exponent)
             totals[k] = w.put("Add", totals[k], w.put("MatMul", before, rows))
-    y, *kept = _WITH_REGISTERS[node.kind](w, *registers, *_operands(w, totals))
+    y, *new = WITH_STEPS[node.kind](w, *kept, *_operands(w, totals))
     after = [
-        w.put("Identity", value, out=f"{key}_after") for key, value in zip(names, kept, strict=True)
+        w.put("Identity", value, out=f"{key}_after") for key, value in zip(names, new, strict=True)
     ]
     sent = _sent(w, y, "sent")
     outputs = (*after, w.put("Identity", sent, out="sent_after"), sent)
-    return Body((*registers, before, *steps), outputs, tuple(sheet.calls))
+    return Body((*kept, before, *steps), outputs, tuple(sheet.calls))
 
 
 def _relu(w: Writer, x: str) -> str:
@@ -166,6 +166,21 @@ def _lstm(w: Writer, cell: str, *gates: str) -> tuple[str, str]:
 
 def _product(w: Writer, a: str, b: str) -> str:
     return w.put("Mul", a, b)
+
+
+def _delay(w: Writer, x: str) -> str:
+    """Append the longest delay of zeros and x, each channel from its own row on."""
+    steps = np.asarray(w.node.params["steps"], np.int64)
+    longest = int(steps.max(initial=0))
+    start = w.put("Concat", w.number([longest]), w.put("Shape", x, start=1), axis=0)
+    zeros = w.put("Cast", w.put("ConstantOfShape", start), to=_INT64)
+    whole = w.put("Concat", zeros, x, axis=0)
+    length = w.put("Squeeze", w.put("Shape", x, end=1))
+    times = w.put("Range", w.number(0), length, w.number(1))
+    column = w.put("Unsqueeze", times, w.number([1, 2]))
+    rows = w.put("Add", column, w.number(longest - steps))
+    every = w.put("Expand", rows, w.put("Shape", x))
+    return w.put("GatherElements", whole, every, axis=0)
 
 
 def _sign(w: Writer, x: str, upper: str, lower: str) -> str:
@@ -215,6 +230,7 @@ def _root(w: Writer, value: str) -> str:
 _KINDS: dict[str, Callable[..., str]] = {
     "relu": _relu,
     "rescale": lambda w, x: x,
+    "delay": _delay,
     "gelu": _gelu,
     "glu": _glu,
     "product": _product,
@@ -222,4 +238,5 @@ _KINDS: dict[str, Callable[..., str]] = {
     "ternary_step": _ternary_step,
     "layernorm": _layernorm,
 }
-_WITH_REGISTERS: dict[str, Callable[..., tuple[str, ...]]] = {"lstm": _lstm}
+#: Kinds that run step by step, in a Scan.
+WITH_STEPS: dict[str, Callable[..., tuple[str, ...]]] = {"lstm": _lstm}

@@ -1,7 +1,7 @@
 """Vector operations of a program on a chunk of samples; an LSTM by a compiled loop over time.
 
-The loop is `program/vector/lstm.py` written once more, number by number; what it hears of itself is
-event driven. Arrays are [B, T, width].
+A delay is a shift of all steps at once. The loop is `program/vector/lstm.py` written once more,
+number by number; what it hears of itself is event driven. Arrays are [B, T, width].
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 
 from neurodeploy.program.ir import Dense, Ints, Vector
-from neurodeploy.program.vector import KINDS
+from neurodeploy.program.vector import delay, over_time, registers
 from neurodeploy.program.vector import run as run_vector
 from neurodeploy.program.vector.lstm import FRACTION, shifts
 
@@ -29,9 +29,10 @@ class Mapper:
 
     def __init__(self, node: Vector, samples: int) -> None:
         self._node = node
-        self.kept = np.zeros((len(KINDS[node.kind].registers), samples, node.width), np.int64)
+        self.kept = np.zeros((len(registers(node)), samples, node.width), np.int64)
         self.before = np.zeros((samples, node.width), np.int32)
-        self._constants = _constants(node) if len(self.kept) else ()
+        self._shifts = node.kind == delay.NAME
+        self._constants = _constants(node) if len(self.kept) and not self._shifts else ()
 
     def reset(self) -> None:
         """Begin anew."""
@@ -47,6 +48,8 @@ class Mapper:
 
         And how many values did not fit, and how many that are not zero it heard of itself.
         """
+        if self._shifts:
+            return *self._shifted(currents[0]), 0
         if not self._constants:
             return *_mapped(self._node, currents), 0
         node, stacked = self._node, np.stack(currents)
@@ -57,6 +60,12 @@ class Mapper:
         loop(stacked, *self._constants, *ends)
         heard += int(np.count_nonzero(out)) - int(np.count_nonzero(self.before))
         return out, int(lost.sum()), heard
+
+    def _shifted(self, current: Ints) -> tuple[Ints, int]:
+        """Return what a delay sends, and how many values did not fit."""
+        wide = current.swapaxes(0, 1)
+        sent, self.kept[...], lost = over_time(self._node, self.kept.copy(), wide)
+        return sent.swapaxes(0, 1).astype(np.int32), lost
 
 
 def _mapped(node: Vector, currents: Sequence[Ints]) -> tuple[Ints, int]:

@@ -17,6 +17,7 @@ A NIR file describes differential equations without a step length. Here it is re
     li        LI
     Linear    Affine, or Linear without bias         Affine  Scale, or a diagonal Affine
     Add       Scale by 1, read by fan-in             Concat  the same, behind one Linear per part
+    Delay     Delay, its steps times STEP_S
     Reduce    sum: I;  mean, last: a node that passes on, for the reader to reduce over time
 
 Recurrent weights are a Linear from the output to what the drive enters: a loop, whose integrators
@@ -40,6 +41,7 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.errors import InputError, NeurodeployError, together
+from neurodeploy.graph.delay import Delay
 from neurodeploy.graph.forms.nir_net import Builder, Net, Part, digest
 from neurodeploy.graph.forms.nir_neurons import (
     STEP_S,
@@ -210,6 +212,8 @@ def _form(
         raise InputError("E108", what, fix=fix)
     elif isinstance(op, Neurons | Population):
         form = neurons(op, width, metadata)
+    elif isinstance(op, Delay):
+        form = Part("Delay", {"delay": op.steps * STEP_S}, metadata)
     elif isinstance(op, VectorOp | Maps):
         what = f"{type(op).__name__} has no form in NIR"
         raise InputError("E108", what, fix="export .onnx, or --nir extension")

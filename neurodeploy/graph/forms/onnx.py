@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.errors import InputError
+from neurodeploy.graph.delay import Delay
 from neurodeploy.graph.forms import onnx_maps, onnx_vectors
 from neurodeploy.graph.forms.onnx_maps import WHOLE as _OF_MAPS
 from neurodeploy.graph.forms.sheet import (
@@ -213,6 +214,7 @@ def forms() -> dict[str, Form]:
         _stateless(Glu, {}, ()),
         *(_stateless(Lstm, {"reverse": each}, ("recurrent",)) for each in (False, True)),
         _stateless(Rescale, {}, ()),
+        _stateless(Delay, {}, ("steps",)),
         _stateless(Quantize, {}, ("scale", "low", "high")),
         *(_stateless(Ternary, {"per_step": each}, ("level",)) for each in (True, False)),
         *(_stateless(Conv, {"axes": axes}, onnx_maps.CONV) for axes in onnx_maps.AXES),
@@ -289,6 +291,7 @@ _BODIES = {
     Quantize: onnx_vectors.quantize,
     Glu: onnx_vectors.glu,
     Lstm: onnx_vectors.lstm,
+    Delay: onnx_vectors.delay,
     Ternary: onnx_vectors.ternary,
     Conv: onnx_maps.conv,
     Pool: onnx_maps.pool,

@@ -3,6 +3,7 @@
     LayerNorm(x, gamma, beta, eps)    Gelu_erf(x)    Gelu_tanh(x)    Glu(x)
     Ternary_step(x, level)            Ternary_constant(x, level)     Rescale(x)
     Lstm(x, recurrent)                Lstm_reverse(x, recurrent)     Quantize(x, scale, low, high)
+    Delay(x, steps)
 
 ReLU and products are standard operators.
 
@@ -17,6 +18,7 @@ from typing import Any
 
 from neurodeploy.graph.forms.sheet import Body, Call, Sheet, scan
 
+_INT64 = 7  # onnx.TensorProto
 _ERF_END = 6.5  # beyond it, 1 - erf is below 4e-20
 # 1 - erf(z) = exp(-z^2) P(z) / Q(z) on 0 <= z <= 6.5: coefficients of z^0, z^1, ..., fitted in 60
 # digits for the least absolute error, which is 4e-17. A test holds the operators to 1e-15.
@@ -105,6 +107,22 @@ def lstm(s: Sheet, settings: Mapping[str, Any]) -> str:
     outputs = (cell, out, body.put("Identity", out, out="out_t"))
     scanned = Body(("cell", "sent", "x_t"), outputs, tuple(body.calls))
     return scan(s, scanned, (zero, zero), "x", (), reverse=settings["reverse"])[-1]
+
+
+def delay(s: Sheet, settings: Mapping[str, Any]) -> str:  # noqa: ARG001
+    """Append x[t - steps]: behind zeros for the longest delay, each channel from its own row."""
+    steps = s.put("Cast", "steps", to=_INT64)
+    longest = s.put("ReduceMax", steps, keepdims=1)
+    start = s.put("Concat", longest, s.put("Shape", "x", start=1), axis=0)
+    zeros = s.put("CastLike", s.put("ConstantOfShape", start), "x")
+    whole = s.put("Concat", zeros, "x", axis=0)
+    zero, one = s.put("Constant", value_int=0), s.put("Constant", value_int=1)
+    length = s.put("Squeeze", s.put("Shape", "x", end=1))
+    times = s.put("Range", zero, length, one)
+    column = s.put("Unsqueeze", times, s.put("Constant", value_ints=(1, 2)))
+    rows = s.put("Add", column, s.put("Sub", longest, steps))
+    every = s.put("Expand", rows, s.put("Shape", "x"))
+    return s.put("GatherElements", whole, every, axis=0, out="y")
 
 
 def ternary(s: Sheet, settings: Mapping[str, Any]) -> str:

@@ -9,7 +9,8 @@ Then, for each operand, channel by channel,
 
 where `>>` rounds to nearest, halves up. All is int64 and exact on every platform; no real numbers
 are used when a program runs. A gain that is a power of two is a shift, and costs no multiply.
-A kind with registers (an LSTM) also reads and writes these, and may hear what it sent before.
+A kind with registers (an LSTM, a delay) also reads and writes these, and may hear what it sent
+before.
 
 Each file states how far its integers may be from the real function of the same x. To that come half
 a unit of x and of what is sent, for the two roundings, and the relative error of a gain, 2**-15.
@@ -22,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.program.vector import gelu, glu, layernorm, lstm, product, relu, ternary
+from neurodeploy.program.vector import delay, gelu, glu, layernorm, lstm, product, relu, ternary
 from neurodeploy.program.vector.base import Kind, rounded
 
 KINDS: dict[str, Kind] = {
@@ -34,6 +35,7 @@ KINDS: dict[str, Kind] = {
         relu.RESCALE,
         glu.KIND,
         lstm.KIND,
+        delay.KIND,
         product.KIND,
         *ternary.KINDS,
     )
@@ -56,6 +58,22 @@ def step(node: Any, registers: Sequence[Any], currents: Sequence[Any]) -> tuple[
     y, *kept, over = KINDS[node.kind].run(node.params, *registers, *operands)
     sent, more = _sent(node, y)
     return sent, kept, lost + int(over) + more
+
+
+def over_time(node: Any, line: Any, current: Any) -> tuple[Any, Any, int]:
+    """Return what a delay sends for currents [T, B, width], its registers, and what did not fit.
+
+    line: its registers [longest, B, width] so far.
+    """
+    (operand,), lost = _operands(node, [current])
+    y, line = delay.over_time(node.params, line, operand)
+    sent, more = _sent(node, y)
+    return sent, line, lost + more
+
+
+def registers(node: Any) -> tuple[str, ...]:
+    """Return the names of what a Vector node keeps from step to step."""
+    return KINDS[node.kind].registers(node.params)
 
 
 def _operands(node: Any, currents: Sequence[Any]) -> tuple[list[Any], int]:
@@ -107,9 +125,23 @@ def read_bits(node: Any) -> int:
     return constant_bits(node) - _share(node) + 16 * entries
 
 
-def register_bits(node: Any) -> int:
-    """Return the bits of the registers of one channel."""
-    return len(KINDS[node.kind].registers) * int(node.params.get("state_bits", 0))
+def register_bits(node: Any, first: int, last: int) -> int:
+    """Return the bits of the registers of the channels `first` to `last`: of a delay its steps."""
+    bits = int(node.params.get("state_bits", 0))
+    if "steps" in node.params:
+        return int(np.sum(node.params["steps"][first:last])) * bits
+    return (last - first) * len(registers(node)) * bits
+
+
+def written_bits(node: Any) -> int:
+    """Return the bits of registers that an update of a channel reads, and those it writes.
+
+    A delay is a ring: whatever its length, one value leaves it and one enters.
+    """
+    bits = int(node.params.get("state_bits", 0))
+    if "steps" in node.params:
+        return bits if np.any(node.params["steps"]) else 0
+    return len(registers(node)) * bits
 
 
 def _share(node: Any) -> int:

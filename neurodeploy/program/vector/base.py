@@ -18,8 +18,8 @@ class Kind:
 
     run(params, operand ...) maps int64 operands [..., width]; cost(width) counts what one channel
     of one step takes; `own_bits` are constants per channel other than scalings and tables.
-    `registers` are kept from step to step, `params["state_bits"]` each: run then takes them before
-    the operands and returns y, the registers, and how many values did not fit one.
+    `registers` (of params) are kept from step to step, `params["state_bits"]` each: run then takes
+    them before the operands and returns y, the registers, and how many values did not fit one.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Kind:
     cost: Callable[[int], Mapping[str, float]]
     params: tuple[str, ...] = ()
     own_bits: int = 0
-    registers: tuple[str, ...] = ()
+    registers: Callable[[Params], tuple[str, ...]] = lambda params: ()
 
 
 def rounded(value: Ints, shift: Ints) -> Ints:

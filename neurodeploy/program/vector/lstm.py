@@ -72,5 +72,5 @@ KIND = Kind(
         *("table_sigmoid", "sigmoid_step", "table_tanh", "tanh_step"),
         *("cell_step", "cell_fraction", "state_bits"),
     ),
-    registers=("cell",),
+    registers=lambda params: ("cell",),
 )

@@ -130,7 +130,7 @@ class Sketch:
         present = (*offset, *(False,) * (count - len(offset)))
         loops = tuple(self._loop(name, width) for _ in operands) if recurrent else ()
         params = {key: np.zeros((), np.int64) for key in KINDS[kind].params}
-        if KINDS[kind].registers:
+        if "state_bits" in params:
             params["state_bits"] = np.array(self.target.numbers.state_bits)
         ternary = kind.startswith("ternary")
         node = Vector(
