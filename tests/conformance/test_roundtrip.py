@@ -26,6 +26,7 @@ from neurodeploy.errors import FitError, InputError
 from neurodeploy.frontends import child
 from neurodeploy.frontends import nir as nir_in
 from neurodeploy.frontends import onnx as onnx_in
+from neurodeploy.graph.delay import Delay
 from neurodeploy.graph.forms.nir import keys
 from neurodeploy.graph.forms.nir_neurons import has_form
 from neurodeploy.graph.interpret import interpret, run
@@ -154,7 +155,8 @@ def constants(graph):
         for item in fields(node.op):
             value = getattr(node.op, item.name)
             if isinstance(value, np.ndarray):
-                yield f"{node.name}.{item.name}", changed(graph, node, {item.name: bumped(value)})
+                new = value + 1 if isinstance(node.op, Delay) else bumped(value)  # whole steps
+                yield f"{node.name}.{item.name}", changed(graph, node, {item.name: new})
             elif isinstance(value, float):
                 yield f"{node.name}.{item.name}", changed(graph, node, {item.name: value * 1.5})
             elif isinstance(value, dict):

@@ -265,10 +265,3 @@ def test_channels_must_come_in_fours():
     nodes = (Node("x", Input(6)), Node("cell", lstm(np.random.default_rng(0), 1), ("x",)))
     with pytest.raises(NeurodeployError, match="4 groups of channels; there are 6"):
         check(Graph(nodes, "cell"))
-
-
-def test_tuning_refuses_it_by_name():
-    graph = network(np.random.default_rng(0))
-    x, y = np.random.default_rng(0).normal(size=(5, 8, 3)), np.zeros(8, int)
-    with pytest.raises(NeurodeployError, match="cell"):
-        nd.tune(graph, ASIC, x, y)
