@@ -42,6 +42,7 @@ class Step:
     width: Width
     values: dict[str, Value] = field(default_factory=dict)
     lost: list[Value] = field(default_factory=list)  #: conditions: a register write did not fit
+    wrapped: dict[str, Value] = field(default_factory=dict)  #: of sums: negative where they wrapped
 
     def take(self, instrs: Iterable[Instr]) -> None:
         """Write the code of some instructions without modes' sums."""
@@ -52,11 +53,9 @@ class Step:
         if i.op == "mul":
             return self._product(i.out, *a)
         if i.op == "write":
-            return self._written(i.out, *a)
-        if i.op == "add":
-            return a[0] + a[1]
-        if i.op == "sub":
-            return a[0] - a[1]
+            return self._written(i, *a)
+        if i.op in ("add", "sub"):
+            return self._sum(i, *a)
         if i.op == "times":
             return a[0] * a[1]
         if i.op == "count":
@@ -79,8 +78,19 @@ class Step:
         low = coef * (value & ((1 << bits) - 1))
         return coef * (value >> bits) + drop(low, bits, added, self.fixed, coef ^ value)
 
-    def _written(self, out: str, value: Value) -> Value:
-        stored, free = value, self.width.unclipped
+    def _sum(self, i: Instr, a: Value, b: Value) -> Value:
+        """Return a + b or a - b; note the sign of `wrapped` where a sum may wrap."""
+        added = i.op == "add"
+        total = a + b if added else a - b
+        if i.out in self.width.wrapping:
+            self.wrapped[i.out] = (a ^ total) & ((b if added else a) ^ (total if added else b))
+        return total
+
+    def _written(self, i: Instr, value: Value) -> Value:
+        out, stored, free = i.out, value, self.width.unclipped
+        if i.args[0] in self.wrapped:  # a sum that wrapped has the other sign
+            end = _spread_sign(value) ^ -(1 << 31)
+            stored = self.wrapped[i.args[0]].compare("<", 0).where(end, value)
         if self.fixed.overflow == "saturate":
             stored = stored if (out, "high") in free else stored.least(self.fixed.state_max)
             stored = stored if (out, "low") in free else stored.most(-self.fixed.state_max)

@@ -7,7 +7,9 @@ wide for that is computed in two halves. With F the bits it drops, z = h 2^F + l
 
     (c z + r) >> F  =  c h + ((c l + r) >> F),       r the rounding's constant
 
-since the first part is a multiple of 2^F. What a register cannot exceed is not clipped either.
+since the first part is a multiple of 2^F. What a register cannot exceed is not clipped either. A
+sum that nothing but saturating register writes reads may leave 32 bits by one: it wraps, which
+signs show, and the register saturates all the same.
 """
 
 from __future__ import annotations
@@ -62,13 +64,15 @@ class Width:
     """How to compute a step: in `bits`; which products in halves; which clips may be left out.
 
     A clip is a pair (value, "low" or "high"). `short`: the products of 64 bits whose two factors
-    fit 32, which processors multiply faster.
+    fit 32, which processors multiply faster. `wrapping`: the sums and differences that may leave
+    32 bits on their way to a register that saturates.
     """
 
     bits: int
     halves: frozenset[str] = frozenset()
     unclipped: frozenset[tuple[str, str]] = frozenset()
     short: frozenset[str] = frozenset()
+    wrapping: frozenset[str] = frozenset()
 
 
 def width(
@@ -86,8 +90,9 @@ def width(
     """
     register = _register(fixed)
     states = {f"z_{name}": register for name in step.states}
+    clipped = _clipped(step) if fixed.overflow == "saturate" else frozenset()
     for _ in range(3):  # a state may also take a constant, which a register may not hold
-        walk = _Walk(fixed, modes, {**given, **states})
+        walk = _Walk(fixed, modes, clipped, {**given, **states})
         for instr in step.instrs:
             walk.take(instr)
         after = {
@@ -100,10 +105,18 @@ def width(
             narrow = walk.narrow and all(r.fits(NARROW) for r in (*given.values(), *after.values()))
             kept = frozenset(walk.unclipped)
             if narrow:
-                return Width(NARROW, frozenset(walk.halves), kept)
+                wrapping = frozenset(walk.wrapping)
+                return Width(NARROW, frozenset(walk.halves), kept, wrapping=wrapping)
             return Width(64, unclipped=kept, short=frozenset(walk.short))
         states = after
     return Width(64)
+
+
+def _clipped(step: Traced) -> frozenset[str]:
+    """Return the sums and differences that only register writes read."""
+    sums = {i.out for i in step.instrs if i.op in ("add", "sub")}
+    read = {name for i in step.instrs if i.op != "write" for name in i.args}
+    return frozenset(sums - read - {step.out, *step.next_states})
 
 
 def _register(fixed: Fixed) -> Range:
@@ -123,11 +136,13 @@ class _Walk:
 
     fixed: Fixed
     modes: int
+    clipped: frozenset[str]  #: sums that only writes which saturate read
     ranges: dict[str, Range]
     narrow: bool = True
     halves: set[str] = field(default_factory=set)
     unclipped: set[tuple[str, str]] = field(default_factory=set)
     short: set[str] = field(default_factory=set)
+    wrapping: set[str] = field(default_factory=set)
 
     def take(self, i: Instr) -> None:
         """Find the range of one instruction's result."""
@@ -153,7 +168,9 @@ class _Walk:
         else:
             found = values[0] if i.op == "read" else BOTH
         self.ranges[i.out] = found
-        self.narrow &= found.fits(NARROW)
+        if not found.fits(NARROW):
+            self.wrapping.add(i.out)
+            self.narrow &= i.out in self.clipped and all(v.fits(NARROW) for v in values)
 
     def _product(self, out: str, coef: Range, value: Range) -> Range:
         bits = self.fixed.coef_frac

@@ -41,6 +41,7 @@ CHIP = Fixed(12, 24, "toward_zero", "saturate")
 FORMATS = [Fixed(12, 24, rounding, overflow) for rounding in ROUNDINGS for overflow in OVERFLOWS]
 NARROW = [Fixed(9, 12, rounding, overflow) for rounding in ROUNDINGS for overflow in OVERFLOWS]
 WIDE = [Fixed(24, 24, "toward_zero"), Fixed(30, 32, "nearest", "wrap")]
+FULL = [Fixed(15, 32, rounding) for rounding in ROUNDINGS]  # registers as wide as narrow lanes
 LSB = 2.0**-10
 WIDTH = 4
 
@@ -165,8 +166,26 @@ def test_generated_kernel_equals_fixed(spec, options):
     assert_kernel_equals_step(spec, options, CHIP)
 
 
-def assert_kernel_equals_step(spec, options, fixed):
-    """In 32-bit lanes, where the greatest current allows it, and in those of 64 bits."""
+@pytest.mark.parametrize("fixed", FULL, ids=str)
+@pytest.mark.parametrize("reset", ["hard", "soft"])  # their sums go to registers, all of them
+def test_narrow_lanes_saturate_where_sums_leave_them(reset, fixed):
+    """32 bits hold every current up to the first bound, shifted by 5; sums with the state wrap."""
+    ends = ((2**26 - 1, 32), (2**26, 64))
+    spec = SPECS["lif"]
+    assert_kernel_equals_step(spec, spec.options(reset=reset), fixed, ends)
+
+
+@pytest.mark.parametrize("fixed", FULL, ids=str)
+@every_dynamics
+def test_any_model_is_exact_in_registers_as_wide_as_lanes(spec, options, fixed):
+    assert_kernel_equals_step(spec, options, fixed, ((2**26 - 1, None), (2**26, 64)))
+
+
+def assert_kernel_equals_step(spec, options, fixed, ends=((2**20, 32), (2**30, 64))):
+    """In 32-bit lanes, where the greatest current allows it, and in those of 64 bits.
+
+    ends: the greatest current and the bits that it takes, None for either.
+    """
     rng = np.random.default_rng(3)
     samples, steps = 5, 30
     _, coefs = folded(spec, options, width=WIDTH)
@@ -176,10 +195,11 @@ def assert_kernel_equals_step(spec, options, fixed):
     starts = rng.integers(-edge, edge, (spec.rows(spec.state._fields, modes), samples, WIDTH))
     starts[:, 0], starts[:, 1] = edge, -edge
     shift, bias = np.array([-3, 0, 2, 5]), np.array([0, 7, -9, 1])
-    for top, bits in ((2**20, 32), (2**30, 64)):
+    for top, bits in ends:
         current = rng.integers(-(2**14), 2**14, (steps, samples, WIDTH))
         current[:, 2] = 0
         current[:, 3] = rng.integers(-top, top, (steps, WIDTH))
+        current[0, 0], current[0, 1] = top, -top
         z, want = spec.parts(spec.state, starts.copy(), modes), []
         k, writes = over_batch(spec, ints), Watched(*dataclasses.astuple(fixed))
         for t in range(steps):
@@ -189,7 +209,7 @@ def assert_kernel_equals_step(spec, options, fixed):
         how = {"shift": shift, "bias": bias, "top": top}
         program = one_population(spec, options, ints, fixed, **how)
         got, state, over, found = run_from(program, current, starts)
-        assert found == (64 if fixed in WIDE else bits)
+        assert found == (64 if fixed in WIDE else bits or found)
         np.testing.assert_array_equal(got, np.array(want))
         np.testing.assert_array_equal(state, spec.stack(z, state.shape[1:]))
         assert over == writes.lost[0]
