@@ -14,8 +14,9 @@ KINDS: dict[Any, Any] = {np.dtype(bool): I8, np.dtype(np.uint8): I8, np.dtype(np
 KINDS |= {np.dtype(np.int32): I32, np.dtype(np.int64): I64}
 KINDS |= {np.dtype(np.float32): F32, np.dtype(np.float64): F64}
 
-#: Addresses, sizes and byte distances: x [T, B, channels], bits uint64 [B, T, words]; others is
-#: written: a bit of it is set if there was any other number than 0 and 1.
+#: Addresses, sizes and byte distances, those of x first: x [T, B, channels], bits uint64
+#: [B, T, words]; others, the last, is written: a bit of it is set if there was any other number
+#: than 0 and 1.
 RECORD = ("x", "step", "sample", "channels", "steps", "bits", "words", "others")
 
 

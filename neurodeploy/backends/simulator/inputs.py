@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.backends.simulator.memory import Values, address, record
+from neurodeploy.backends.simulator.memory import Values, address
 from neurodeploy.errors import InputError
 from neurodeploy.kernels import pack
 from neurodeploy.program.ir import Program, Source
@@ -27,7 +27,7 @@ def readable(source: Source, x: Any) -> Any:
 
 def known(program: Program, names: Collection[str]) -> tuple[str, ...]:
     """Return names of nodes, or raise InputError E105 for what is none."""
-    there = {node.name for node in program}
+    there = {node.name for node in program} if names else set()
     for name in names:
         if name not in there:
             fix = f"one of {', '.join(sorted(there))}"
@@ -72,16 +72,8 @@ def _packed(x: Any, into: Values) -> bool:
         or (x.size and x.strides[2] != x.itemsize)
     ):
         return False
-    fields = {
-        "x": address(x),
-        "step": x.strides[0],
-        "sample": x.strides[1],
-        "channels": x.shape[2],
-        "steps": x.shape[0],
-        "bits": into.place,
-        "words": into.bits.shape[-1],
-        "others": 0,
-    }
-    made = record(pack.RECORD, fields)
-    pack.kernel(x.dtype)(address(made), 0, 0, x.shape[1])
+    made, place = into.packing
+    made[:5] = address(x), *x.strides[:2], into.width, len(x)
+    made[-1] = 0
+    pack.kernel(x.dtype)(place, 0, 0, x.shape[1])
     return not made[-1]

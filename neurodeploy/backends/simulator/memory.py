@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.kernels.events import COLUMNS
+from neurodeploy.kernels.pack import RECORD
 from neurodeploy.program.ir import Ints
 
 _LINE = 64  # bytes of a line of the cache
@@ -63,6 +64,13 @@ class Values:
     def place(self) -> int:
         """The address of the bits, or of the graded values."""
         return address(self.graded if self.bits is None else self.bits)
+
+    @cached_property
+    def packing(self) -> tuple[Ints, int]:
+        """The record of the kernel that packs spikes into the bits, its input left open; where."""
+        there = {"bits": self.place, "words": self.bits.shape[-1]}
+        made = record(RECORD, dict.fromkeys(RECORD, 0) | there)
+        return made, address(made)
 
     def whole(self, step: int | None = None) -> Any:
         """Return [B, T, width], or [B, width] of one step: uint8 of spikes, int32 of others."""

@@ -83,7 +83,8 @@ class Results:
         self._kept.take(runner, first, begin)
         if self._replay is not None:
             self._replay.add({name: values.whole() for name, values in runner.values.items()})
-        sent = self._count(runner, ended=begin + runner.steps == self._size[0])
+        ended = begin + runner.steps == self._size[0]
+        sent = self._count(runner, ended=ended) if self._counted else {}
         with self._lock:
             self._clipped += clipped
             for name, (count, heard) in sent.items():
