@@ -35,7 +35,6 @@ from neurodeploy.graph.ir import (
     Ternary,
     VectorOp,
 )
-from neurodeploy.kernels.special import erf_into
 
 _GELU_LEAST = -0.1701  # min of x Phi(x) is -0.16998, of the tanh form -0.17004
 
@@ -47,6 +46,8 @@ def values_of(op: VectorOp, inputs: Sequence[Array]) -> Array:
 
 def erf(x: Array) -> Array:
     """Return the error function of x."""
+    from neurodeploy.kernels.special import erf_into  # numba takes half a second to load
+
     flat, out = np.ascontiguousarray(x, np.float64).reshape(-1), np.empty(x.size)
     erf_into(flat, out)
     return out.reshape(x.shape)

@@ -19,7 +19,6 @@ import numpy as np
 from neurodeploy.backends.simulator.inputs import known, readable
 from neurodeploy.backends.simulator.results import Kept, convolved, tally
 from neurodeploy.backends.simulator.run import Track, pieces, simulator
-from neurodeploy.backends.simulator.traffic import count_sent
 from neurodeploy.errors import FitError, InputError
 from neurodeploy.kernels.threads import side_by_side, thread_count
 from neurodeploy.program.ir import Ints, Program, Reals, backwards
@@ -191,9 +190,16 @@ class Session:
         for begin, end in pieces(len(x), max(1, self._simulator.room // track.samples)):
             clipped += track.advance(x[begin:end])
             kept.take(track.runner, span.start, begin)
-            for name in self._senders:
-                sent[name] = sent[name] + count_sent(track.runner.values[name].whole())
+            if self._senders:
+                self._count(track, sent)
         return clipped, sent
+
+    def _count(self, track: Track, sent: dict[str, Any]) -> None:
+        """Add how often the senders of a piece sent."""
+        from neurodeploy.backends.simulator.traffic import count_sent
+
+        for name in self._senders:
+            sent[name] = sent[name] + count_sent(track.runner.values[name].whole())
 
 
 def _check_forwards(program: Program) -> None:
