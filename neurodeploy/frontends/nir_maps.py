@@ -204,7 +204,9 @@ def _delay(view: View, shape: Shape) -> Made:
         return [], shape
     if not np.all(np.isfinite(delay)):
         raise view.refuse("E105", "its delay has NaN or infinite values")
-    assert view.step is not None
+    if view.step is None:
+        what = "a delay in a loop: what comes back is that of the step before"
+        raise view.refuse("E108", what, "train with delays outside loops, or a delay of 0")
     length = view.step()
     steps = delay / length
     whole = np.rint(steps)
@@ -234,7 +236,8 @@ READERS: dict[str, Callable[[View, Shape], Made]] = {
 def made(name: str, part: Part, shape: Shape, step: Step | None = None) -> Made:
     """Return a node without neurons as operations on what it reads, and its own shape.
 
-    step: the length of a step, in the unit of the file's delays; raises where it is not known.
+    step: the length of a step, in the unit of the file's delays; raises where it is not known. None
+    where nothing may wait.
     Raises InputError E101, E105, E107, E108.
     """
     if part.type == "Pass":

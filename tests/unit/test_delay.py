@@ -279,6 +279,21 @@ def test_a_file_without_neurons_needs_the_step_for_its_delays_alone(path):
     np.testing.assert_array_equal(interpret(nd.load(path, dt=0.002), x), late(x, [0, 1, 2]))
 
 
+def test_a_delay_in_a_loop_is_refused(path):
+    one = np.ones(2)
+    nodes = {
+        "input": nir.Input(np.array([2])),
+        "n": nir.LIF(one * 5e-3, one, one * 0, one, one * 0),
+        "d": nir.Delay(one * 2e-3),
+        "w": nir.Linear(np.eye(2)),
+        "output": nir.Output(np.array([2])),
+    }
+    edges = [("input", "n"), ("n", "d"), ("d", "w"), ("w", "n"), ("n", "output")]
+    nir.write(path, nir.NIRGraph(nodes, edges, type_check=False))
+    with pytest.raises(NeurodeployError, match=r'E108[\s\S]*a delay in a loop[\s\S]*"d"'):
+        nd.load(path, dt=DT, feedback_bias="late", **STATED)
+
+
 def test_sinabs_counts_in_steps(path):
     one = np.ones(WIDTHS[1], F4)
     cell = nir.LIF(one * 10, one, one * 0, one)
