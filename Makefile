@@ -8,8 +8,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 demo: .venv/demo.ready lava
 	$(BIN)/python examples/smnist/demo.py
 
+# One thread per process, since there is a process for every core: torch's threads wait by spinning.
 test: .venv/dev.ready lava
-	$(BIN)/python -m pytest -n auto tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto tests
 
 lint: .venv/dev.ready
 	$(BIN)/ruff format --check .

@@ -352,12 +352,11 @@ def test_an_exception_in_lavas_runtime_comes_through(bundle, env):
         "self.s_out.send(self.a_in.recv())", "raise ZeroDivisionError('in a process')"
     )
     path.write_text(text)
-    started = time.monotonic()
     with pytest.raises(ToolError) as caught:
-        run_bundle(folder, x, env=env, runtime=True, timeout_s=100)
+        run_bundle(folder, x, env=env, runtime=True, timeout_s=300)
     assert caught.value.code == "E604"
     assert "ZeroDivisionError: in a process" in caught.value.where
-    assert time.monotonic() - started < 60
+    assert "ended with code" in caught.value.what  # by itself, not when its time was over
     assert not left_in_shared_memory()
 
 
