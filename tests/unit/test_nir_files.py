@@ -281,7 +281,7 @@ EDITS = {
     "other names": ("E101", "do not belong", record(lambda r: r["nodes"][1].update(name="b"))),
     "a record without nodes": ("E101", "do not belong", record(lambda r: r.pop("nodes"))),
     "other options": ("E108", "metadata of node", field(2, "options", {"compare": ">"})),
-    "other direction": ("E108", "metadata 'requires'", field(2, "reverse", True)),
+    "other direction": ("E108", "run backwards in time", field(2, "reverse", True)),
     "another output": ("E108", "is not expected", record(lambda r: r.update(output="out"))),
     "constants for nobody": ("E101", "belongs to no node", place(f"{OWN}/more", np.zeros(2))),
     "metadata that is no group": ("E101", "is not a group", place(f"{OUT}/metadata", 1.0)),

@@ -83,6 +83,7 @@ OPTIONS = {  # class: arguments to start from, and other values of every option
     "Embedding": ({"tokens": 6}, {}),
     "Readout": ({"kind": "sum"}, {"kind": ["mean", "last", "rate", "steps"]}),
     "Scale": ({}, {"gain": [0.5]}),
+    "Delay": ({}, {"steps": [3, [0, 1, 2, 3]]}),
     "Conv": ({"shape": (2, 5, 5), "out": 4, "kernel": 2}, CONV),
     "Pool": ({"shape": (2, 5, 5), "kernel": 2, "padding": 1}, POOL),
     "CELIF": ({"encoding": TABLE}, {**NEURON, "alpha": [0.9], "beta": [0.5], "theta0": [0.1]}),
