@@ -209,3 +209,24 @@ def test_our_stock_files_elsewhere(tool, spec, path):
     expected = nd.interpret(graph, x.numpy().astype(float))
     assert expected.any()
     np.testing.assert_array_equal(stepwise(run, x).numpy(), expected)
+
+
+def test_sinabs_makes_another_network_of_our_stock_files(path):
+    """It takes seconds for steps, and every reset for a subtraction; CubaLIF it does not read."""
+    import sinabs.layers
+    from sinabs.nir import from_nir
+
+    graph, x = stock("lif", path), signal()
+    net = from_nir(nir.read(path), num_timesteps=len(x))
+    layers = [m for m in net.modules() if isinstance(m, sinabs.layers.LIFSqueeze)]
+    assert len(layers) == 2
+    for layer in layers:
+        assert float(layer.tau_mem.max()) < 0.1  # of a step: all is forgotten
+        assert layer.reset_fn.__class__.__name__ == "MembraneSubtract"
+    found = net(x.transpose(0, 1).flatten(0, 1))
+    found = found[0] if isinstance(found, tuple) else found
+    expected = nd.interpret(graph, x.numpy().astype(float))
+    assert (found.detach().numpy().reshape(3, len(x), -1).swapaxes(0, 1) != expected).any()
+    stock("cubalif", path)
+    with pytest.raises(KeyError):
+        from_nir(nir.read(path), num_timesteps=len(x))
