@@ -54,6 +54,11 @@ class Kind(NamedTuple):
     axes: Callable[[Any], str]
 
 
+def always(axes: str) -> Callable[[Any], str]:
+    """Return the axes of a class whose layers are all called in one way."""
+    return lambda module: axes
+
+
 def require(*checks: tuple[bool, str, str]) -> None:
     """Raise RefusedError for each check (holds, what is wrong if not, fix) that does not hold."""
     reasons = [Wrong(what, fix) for holds, what, fix in checks if not holds]

@@ -20,6 +20,7 @@ from neurodeploy.frontends.frameworks.layer import (
     TB,
     Kind,
     Layer,
+    always,
     integrator,
     matrix,
     neurons,
@@ -134,27 +135,19 @@ def _from_zero(p: Any) -> None:
     require((zero, "an integrator with v_leak other than 0", "train with v_leak 0"))
 
 
-def _step(module: Any) -> str:  # noqa: ARG001
-    return STEP
-
-
-def _sequence(module: Any) -> str:  # noqa: ARG001
-    return TB
-
-
 PACKAGE = "norse"
 KINDS = {
-    "norse.torch.module.lif.LIFCell": Kind(_lif, _step),
-    "norse.torch.module.lif.LIF": Kind(_lif, _sequence),
-    "norse.torch.module.lif.LIFRecurrentCell": Kind(_lif, _step),
-    "norse.torch.module.lif.LIFRecurrent": Kind(_lif, _sequence),
-    "norse.torch.module.lif_box.LIFBoxCell": Kind(_lif_box, _step),
-    "norse.torch.module.iaf.IAFCell": Kind(_iaf, _step),
-    "norse.torch.module.iaf.IAF": Kind(_iaf, _sequence),
-    "norse.torch.module.leaky_integrator.LICell": Kind(_li, _step),
-    "norse.torch.module.leaky_integrator.LI": Kind(_li, _sequence),
-    "norse.torch.module.leaky_integrator.LILinearCell": Kind(_li, _step),
-    "norse.torch.module.leaky_integrator_box.LIBoxCell": Kind(_li_box, _step),
+    "norse.torch.module.lif.LIFCell": Kind(_lif, always(STEP)),
+    "norse.torch.module.lif.LIF": Kind(_lif, always(TB)),
+    "norse.torch.module.lif.LIFRecurrentCell": Kind(_lif, always(STEP)),
+    "norse.torch.module.lif.LIFRecurrent": Kind(_lif, always(TB)),
+    "norse.torch.module.lif_box.LIFBoxCell": Kind(_lif_box, always(STEP)),
+    "norse.torch.module.iaf.IAFCell": Kind(_iaf, always(STEP)),
+    "norse.torch.module.iaf.IAF": Kind(_iaf, always(TB)),
+    "norse.torch.module.leaky_integrator.LICell": Kind(_li, always(STEP)),
+    "norse.torch.module.leaky_integrator.LI": Kind(_li, always(TB)),
+    "norse.torch.module.leaky_integrator.LILinearCell": Kind(_li, always(STEP)),
+    "norse.torch.module.leaky_integrator_box.LIBoxCell": Kind(_li_box, always(STEP)),
 }
 OPEN = {"norse.torch.module.sequential.SequentialState"}
 LIFTED = {"norse.torch.module.lift.Lift": lambda module: [module.lifted_module]}

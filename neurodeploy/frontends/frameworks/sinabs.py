@@ -21,6 +21,7 @@ from neurodeploy.frontends.frameworks.layer import (
     FLAT,
     Kind,
     Layer,
+    always,
     integrator,
     matrix,
     neurons,
@@ -118,23 +119,15 @@ def _leak(module: Any, shape: tuple[int, ...]) -> Layer:
     return Layer((*_current(syn, shape), ("", integrator(beta, gain, shape))))
 
 
-def _batches(module: Any) -> str:  # noqa: ARG001
-    return BT
-
-
-def _merged(module: Any) -> str:  # noqa: ARG001
-    return FLAT
-
-
 PACKAGE = "sinabs"
 KINDS = {
-    "sinabs.layers.lif.LIF": Kind(_lif, _batches),
-    "sinabs.layers.lif.LIFSqueeze": Kind(_lif, _merged),
-    "sinabs.layers.lif.LIFRecurrent": Kind(_lif, _batches),
-    "sinabs.layers.iaf.IAF": Kind(_lif, _batches),
-    "sinabs.layers.iaf.IAFSqueeze": Kind(_lif, _merged),
-    "sinabs.layers.iaf.IAFRecurrent": Kind(_lif, _batches),
-    "sinabs.layers.exp_leak.ExpLeak": Kind(_leak, _batches),
-    "sinabs.layers.exp_leak.ExpLeakSqueeze": Kind(_leak, _merged),
+    "sinabs.layers.lif.LIF": Kind(_lif, always(BT)),
+    "sinabs.layers.lif.LIFSqueeze": Kind(_lif, always(FLAT)),
+    "sinabs.layers.lif.LIFRecurrent": Kind(_lif, always(BT)),
+    "sinabs.layers.iaf.IAF": Kind(_lif, always(BT)),
+    "sinabs.layers.iaf.IAFSqueeze": Kind(_lif, always(FLAT)),
+    "sinabs.layers.iaf.IAFRecurrent": Kind(_lif, always(BT)),
+    "sinabs.layers.exp_leak.ExpLeak": Kind(_leak, always(BT)),
+    "sinabs.layers.exp_leak.ExpLeakSqueeze": Kind(_leak, always(FLAT)),
 }
 LIFTED = {"sinabs.layers.reshape.Repeat": lambda module: [module.module]}

@@ -26,6 +26,7 @@ from neurodeploy.frontends.frameworks.layer import (
     Layer,
     RefusedError,
     Wrong,
+    always,
     compare_of,
     integrator,
     matrix,
@@ -152,15 +153,11 @@ def _recurrent(module: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
     raise RefusedError(Wrong(what, "use linear_features=, or all_to_all=False"))
 
 
-def _step(module: Any) -> str:  # noqa: ARG001
-    return STEP
-
-
 PACKAGE = "snntorch"
 KINDS = {
-    "snntorch._neurons.leaky.Leaky": Kind(_leaky, _step),
-    "snntorch._neurons.lapicque.Lapicque": Kind(_lapicque, _step),
-    "snntorch._neurons.synaptic.Synaptic": Kind(_synaptic, _step),
-    "snntorch._neurons.rleaky.RLeaky": Kind(_rleaky, _step),
-    "snntorch._neurons.rsynaptic.RSynaptic": Kind(_rsynaptic, _step),
+    "snntorch._neurons.leaky.Leaky": Kind(_leaky, always(STEP)),
+    "snntorch._neurons.lapicque.Lapicque": Kind(_lapicque, always(STEP)),
+    "snntorch._neurons.synaptic.Synaptic": Kind(_synaptic, always(STEP)),
+    "snntorch._neurons.rleaky.RLeaky": Kind(_rleaky, always(STEP)),
+    "snntorch._neurons.rsynaptic.RSynaptic": Kind(_rsynaptic, always(STEP)),
 }

@@ -23,6 +23,7 @@ from neurodeploy.frontends.frameworks.layer import (
     TB,
     Kind,
     Layer,
+    always,
     compare_of,
     integrator,
     neurons,
@@ -67,10 +68,6 @@ def _parametric(module: Any, shape: tuple[int, ...]) -> Layer:
     return _node(module, shape, 1.0 - rate.double(), rate if module.decay_input else 1.0)
 
 
-def _sequence(module: Any) -> str:  # noqa: ARG001
-    return TB
-
-
 def _silent(module: Any, shape: tuple[int, ...]) -> Layer:
     """NonSpikingLIFNode, NonSpikingIFNode: the membrane of all steps, their mean, or the last."""
     kinds = {"mean-mem": "mean", "last_mem": "last"}
@@ -113,8 +110,8 @@ KINDS = {
     f"{_NEURONS}.lif.LIFNode": Kind(_lif, _axes),
     f"{_NEURONS}.lif.SimpleLIFNode": Kind(_lif, _axes),
     f"{_NEURONS}.plif.ParametricLIFNode": Kind(_parametric, _axes),
-    f"{_NEURONS}.lif.NonSpikingLIFNode": Kind(_silent, _sequence),
-    f"{_NEURONS}.integrate_and_fire.NonSpikingIFNode": Kind(_silent, _sequence),
+    f"{_NEURONS}.lif.NonSpikingLIFNode": Kind(_silent, always(TB)),
+    f"{_NEURONS}.integrate_and_fire.NonSpikingIFNode": Kind(_silent, always(TB)),
 }
 _TORCH = (
     *("Conv1d", "Conv2d", "MaxPool1d", "MaxPool2d", "AvgPool1d", "AvgPool2d"),
