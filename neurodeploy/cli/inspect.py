@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from neurodeploy.graph.ir import Graph
 
 MOST_WEIGHTS = 4_000_000  #: of a network that all targets are tried for without being asked
+OWN = "neurodeploy"  #: what wrote a file that the graph says all of
 STEPS, SAMPLES = 64, 4  #: of the example, that set the scales
 
 
@@ -40,16 +41,27 @@ def inspect(
     if path is not None and path.is_dir():
         _program(path, as_json)
         return
-    if path is not None and path.suffix == ".nir" and path.is_file():
-        _nir(path, reading, full=full, targets=targets, as_json=as_json)
-        return
-    from neurodeploy.frontends import read_model
+    from neurodeploy.errors import NeurodeployError
+    from neurodeploy.frontends import contents, read_contents, read_model
 
-    model = read_model(path, reading)
+    try:
+        model = read_model(path, reading)
+    except NeurodeployError as error:
+        file = None if error.code == "E101" else read_contents(path, reading)
+        if file is None:
+            raise
+        shown = f"{contents.text(file)}\n\nnot a graph as it stands:\n{error}"
+        record = {"file": file, "open": error.records()}
+        click.echo(to_json("inspect", record) if as_json else shown)
+        return
+    file = read_contents(path, reading)
     if as_json:
-        click.echo(to_json("inspect", _record(model, targets)))
-    else:
+        told = {} if file is None else {"file": file}
+        click.echo(to_json("inspect", {**_record(model, targets), **told}))
+    elif file is None or file["writer"] == OWN:
         click.echo(_text(model, full, targets))
+    else:
+        click.echo(f"{contents.text(file)}\n\nas a graph:\n{_text(model, full, targets)}")
 
 
 def _record(model: Model, targets: tuple[str, ...]) -> dict[str, Any]:
@@ -129,32 +141,6 @@ def _line(row: dict[str, Any]) -> str:
         where = f" ({problem['where']})" if problem["where"] else ""
         lines.append(f"    [{problem['code']}] {problem['what']}{where}")
     return "\n".join(lines)
-
-
-def _nir(
-    path: Path, reading: Reading, *, full: bool, targets: tuple[str, ...], as_json: bool
-) -> None:
-    """Show what stands in the file, then the graph that it is, or why it is none yet."""
-    from neurodeploy.errors import NeurodeployError
-    from neurodeploy.frontends import nir_text, read_model
-
-    file = {"nodes": nir_text.described(path), "writer": nir_text.writer(path)}
-    try:
-        model = read_model(path, reading)
-    except NeurodeployError as error:
-        if error.code == "E101":
-            raise
-        if as_json:
-            click.echo(to_json("inspect", {"file": file, "open": error.records()}))
-        else:
-            click.echo(f"{nir_text.text(path)}\n\nnot a graph as it stands:\n{error}")
-        return
-    if as_json:
-        click.echo(to_json("inspect", {**_record(model, targets), "file": file}))
-    elif file["writer"] == "neurodeploy":
-        click.echo(_text(model, full, targets))
-    else:
-        click.echo(f"{nir_text.text(path)}\n\nas a graph:\n{_text(model, full, targets)}")
 
 
 def _program(path: Path, as_json: bool) -> None:

@@ -95,6 +95,21 @@ def read_model(path: Path | None, reading: Reading = Reading()) -> Model:
     return Model(onnx.read(path, reading), None, path.stem)
 
 
+def read_contents(path: Path | None, reading: Reading = Reading()) -> dict[str, Any] | None:
+    """Return what stands in a file, whether it is a graph or not (`contents`).
+
+    None for what says no more than its graph, or its error. Raises InputError E101 as `read_model`
+    does.
+    """
+    if path is None or path.suffix not in (".nir", ".onnx"):
+        return None
+    from neurodeploy.frontends import nir_text, onnx_text
+
+    if path.suffix == ".nir":
+        return nir_text.described(path)
+    return onnx_text.described(path, reading)
+
+
 def _built(reading: Reading, weights: Path | None) -> Model:
     if reading.factory is None:
         raise InputError("E101", "no model is named", fix="give a file, or package.module:function")

@@ -1,4 +1,4 @@
-"""A NIR file as it stands there: for `inspect`, which shows also what cannot be read as a graph."""
+"""A NIR file as it stands there: for `inspect`, which shows also what is no graph."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from neurodeploy.errors import NeurodeployError
 from neurodeploy.frontends import nir_stock
+from neurodeploy.frontends.contents import field
 from neurodeploy.frontends.nir_file import read_net
 from neurodeploy.graph.forms.nir import OWNER
 from neurodeploy.graph.forms.nir_net import Net, Part
@@ -28,12 +29,10 @@ UNITS = {
 }
 
 
-def described(path: Path) -> list[dict[str, Any]]:
-    """Return the nodes of a file: name, type, known (to NIR), fields and what they read.
-
-    Names of nodes in graphs in the graph have slashes. Raises InputError E101.
-    """
-    return list(_nodes(read_net(path), ""))
+def described(path: Path) -> dict[str, Any]:
+    """Return a file as plain data (`contents`). Raises InputError E101."""
+    found = read_net(path)
+    return {"name": path.name, "writer": _writer(found, path), "nodes": list(_nodes(found, ""))}
 
 
 def _nodes(found: Net, at: str) -> Iterator[dict[str, Any]]:
@@ -55,17 +54,12 @@ def _fields(part: Part) -> dict[str, Any]:
 
 
 def _field(key: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, np.ndarray):
-        return {"value": value if isinstance(value, str) else "a group"}
-    found: dict[str, Any] = {"shape": list(value.shape), "dtype": str(value.dtype)}
-    if value.size and value.dtype.kind in "fiu":
-        found |= {"low": float(value.min()), "high": float(value.max())}
-    return found | ({"unit": UNITS[key]} if key in UNITS else {})
+    if isinstance(value, np.ndarray):
+        return field(value, UNITS.get(key, ""))
+    return field(value if isinstance(value, str) else "a group")
 
 
-def writer(path: Path) -> str:
-    """Say who may have written a file. Raises InputError E101 and E107."""
-    found = read_net(path)
+def _writer(found: Net, path: Path) -> str:
     if OWNER in found.metadata:
         return "neurodeploy"
     try:
@@ -73,25 +67,3 @@ def writer(path: Path) -> str:
     except NeurodeployError:
         return "unknown"
     return " or ".join(guessed) or "any tool"
-
-
-def text(path: Path) -> str:
-    """Return the nodes of a file as text. Raises InputError E101."""
-    rows = [f"{path.name}, written by: {writer(path)}"]
-    for node in described(path):
-        reads = f" <- {', '.join(node['reads'])}" if node["reads"] else ""
-        opaque = "" if node["known"] else " (not known: opaque)"
-        rows.append(f"{node['name']}: {node['type']}{opaque}{reads}")
-        rows += [f"    {key} = {_shown(value)}" for key, value in node["fields"].items()]
-    return "\n".join(rows)
-
-
-def _shown(value: dict[str, Any]) -> str:
-    if "shape" not in value:
-        return str(value["value"])
-    unit = f" [{value['unit']}]" if "unit" in value else ""
-    if "low" not in value:
-        return f"{value['dtype']}, {value['shape']}"
-    low, high = value["low"], value["high"]
-    span = f"{low:g}" if low == high else f"{low:g} .. {high:g}"
-    return f"{span}{unit}, {value['shape']} {value['dtype']}"

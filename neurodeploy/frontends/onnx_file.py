@@ -128,6 +128,12 @@ def _spelled(call: Call) -> Call:
     return replace(call, attributes=found)
 
 
+def kind_of(node: Any) -> str:
+    """Return the operator of a node, with its domain where that is not ONNX's own."""
+    domain = "" if node.domain in STANDARD_DOMAINS else f"{node.domain}::"
+    return f"{domain}{node.op_type}"
+
+
 def call(node: Any) -> Call:
     """Return a node as plain data."""
     kind = node.op_type

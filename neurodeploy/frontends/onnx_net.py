@@ -20,7 +20,7 @@ import numpy as np
 from neurodeploy.errors import InputError, NeurodeployError, together
 from neurodeploy.frontends import LAYOUTS
 from neurodeploy.frontends.onnx_axes import Axes
-from neurodeploy.frontends.onnx_file import STANDARD_DOMAINS, array
+from neurodeploy.frontends.onnx_file import STANDARD_DOMAINS, array, kind_of
 from neurodeploy.frontends.onnx_ops import FIXES, READERS
 from neurodeploy.frontends.onnx_quant import DOMAINS, QONNX, VIEWS, peaks
 from neurodeploy.frontends.onnx_values import Call, Const, Refused, Seq
@@ -64,6 +64,17 @@ def graph_of(model: Any, path: Path, layout: str | None) -> Graph:
         fix = f"state them: --layout {next(iter(found))}"
         raise InputError("E107", what, where=str(path), fix=fix)
     return first
+
+
+def known(node: Any, *, constant: bool) -> bool:
+    """Whether an operator has a reader, or is computed, as it reads what is `constant` alone."""
+    readers = {"Constant", *READERS, *QONNX, *(_FOLDED if constant else ())}
+    return _in_known_domain(node) and node.op_type in readers
+
+
+def _in_known_domain(node: Any) -> bool:
+    own = node.domain in DOMAINS and node.op_type in QONNX
+    return (node.domain in STANDARD_DOMAINS or own) and not node.overload
 
 
 def _axes_unknown(name: str, count: int, path: Path) -> InputError:
@@ -160,16 +171,14 @@ class _Net:
 
     def _refuse(self, node: Any, what: str, fix: str) -> None:
         name = node.name or ", ".join(node.output)
-        kind = node.op_type if node.domain in STANDARD_DOMAINS else f"{node.domain}::{node.op_type}"
         where = f'node "{name}" in {self.where}'
-        self.problems.append(InputError("E104", f"{name!r} ({kind}): {what}", where=where, fix=fix))
+        self.problems.append(
+            InputError("E104", f"{name!r} ({kind_of(node)}): {what}", where=where, fix=fix)
+        )
 
     def _result(self, node: Any, values: list[Any]) -> Any:
         attributes = {item.name: _plain(item, self.where) for item in node.attribute}
-        known = node.domain in STANDARD_DOMAINS or (
-            node.domain in DOMAINS and node.op_type in QONNX
-        )
-        if not known or node.overload:
+        if not _in_known_domain(node):
             raise Refused("an operator of another domain", "use standard operators of ONNX")
         if node.op_type == "Constant":
             return Const(_constant(attributes))

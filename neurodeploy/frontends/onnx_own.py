@@ -15,7 +15,13 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.errors import InputError, NeurodeployError, together
-from neurodeploy.frontends.onnx_file import STANDARD_DOMAINS, array, canonical, function
+from neurodeploy.frontends.onnx_file import (
+    STANDARD_DOMAINS,
+    array,
+    canonical,
+    function,
+    kind_of,
+)
 from neurodeploy.graph import rules
 from neurodeploy.graph.forms.onnx import (
     BITS,
@@ -33,13 +39,14 @@ from neurodeploy.graph.forms.sheet import OPSET, Function
 from neurodeploy.graph.ir import Concat, Graph, Input, Node, Op
 from neurodeploy.graph.record import are_peaks
 
+DOMAINS = (DOMAIN, PROGRAM_DOMAIN)
 _SPELLINGS = {"Add": "Sum"}  # what tools may make of a standard operator of ours
 _FIX = "a file with functions of neurodeploy holds nothing else; give the model as .pt"
 
 
 def is_own(model: Any) -> bool:
     """Whether neurodeploy wrote the file that a ModelProto comes from."""
-    return any(item.domain in (DOMAIN, PROGRAM_DOMAIN) for item in model.opset_import)
+    return any(item.domain in DOMAINS for item in model.opset_import)
 
 
 def graph_of(model: Any, path: Path) -> Graph:
@@ -77,9 +84,9 @@ def _versions(model: Any, path: Path) -> None:
 def _recognised(model: Any, path: Path) -> None:
     """Raise one E104 naming everything in the file that is not known."""
     unknown = [
-        f"{node.name or ', '.join(node.output)!r} ({_kind(node)})"
+        f"{node.name or ', '.join(node.output)!r} ({kind_of(node)})"
         for node in model.graph.node
-        if not _known(node)
+        if not known(node)
     ]
     unknown += [
         f"function {item.name!r} of domain {item.domain!r}"
@@ -94,12 +101,8 @@ def _recognised(model: Any, path: Path) -> None:
         raise InputError("E104", what, where=str(path), fix=_FIX)
 
 
-def _kind(node: Any) -> str:
-    domain = "" if node.domain in STANDARD_DOMAINS else f"{node.domain}::"
-    return f"{domain}{node.op_type}"
-
-
-def _known(node: Any) -> bool:
+def known(node: Any) -> bool:
+    """Whether an operator is one that neurodeploy writes."""
     if node.domain in STANDARD_DOMAINS:
         return node.op_type in STANDARD or node.op_type in _SPELLINGS or _is_constant(node)
     return node.domain == DOMAIN and node.op_type in forms() and not node.overload

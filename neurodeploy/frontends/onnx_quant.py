@@ -231,6 +231,11 @@ READERS: dict[str, Callable[[Call], Any]] = {
     "DequantizeLinear": _dequantize,
     "Clip": _clip,
 }
+#: What the operators of QONNX call their inputs, where all versions of them agree.
+INPUTS = {
+    **dict.fromkeys(("Quant", "IntQuant"), ("x", "scale", "zero_point", "bit_width")),
+    **{"BipolarQuant": ("x", "scale"), "Trunc": ("x", "scale", "zero_point", "bits_in")},
+}
 QONNX: dict[str, Callable[[Call], Any]] = {
     "Quant": _quant,
     "IntQuant": _quant,

@@ -7,12 +7,17 @@ import json
 import re
 from dataclasses import replace
 
+import numpy as np
+import pytest
 import torch
 from click.testing import CliRunner
-from onnx import TensorProto, helper, save
+from onnx import StringStringEntryProto, TensorProto, helper, load, numpy_helper, save
+from support import inline
 
 import neurodeploy as nd
 from neurodeploy.cli import main
+from neurodeploy.frontends import child
+from neurodeploy.program import io as program_io
 
 COMMAND = importlib.import_module("neurodeploy.cli.inspect")
 
@@ -25,6 +30,19 @@ def ok(*args):
     result = run(*args)
     assert result.exit_code == 0, result.output
     return result
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    monkeypatch.setattr(child, "call", inline.call)
+
+
+@pytest.fixture(scope="module")
+def compiled(tiny, tmp_path_factory):
+    place = tmp_path_factory.mktemp("compiled")
+    chip = nd.target("asic45")
+    program_io.write(nd.compile(nd.load(tiny / "model.pt"), chip), place)
+    return place
 
 
 def test_inspect_says_what_each_target_makes_of_a_model(tiny, tmp_path):
@@ -49,6 +67,7 @@ def test_inspect_of_a_large_file_tries_no_target_unasked(tiny, monkeypatch):
     assert "targets: not tried" in ok(tiny / "model.pt").stdout
 
 
+@pytest.mark.usefixtures("in_process")
 def test_nir_and_onnx_files_are_shown_like_checkpoints(tiny, tmp_path):
     shown = ok(tiny / "model.pt").stdout.partition("\n")[2]
     nd.export(nd.load(tiny / "model.pt"), tmp_path / "m.onnx")
@@ -60,17 +79,142 @@ def test_nir_and_onnx_files_are_shown_like_checkpoints(tiny, tmp_path):
     assert "target asic45: ok" in ok(tmp_path / "m.nir").stdout
 
 
+def onnx_file(path, nodes, constants=None, *, axes=("B", 4), functions=(), annotations=None):
+    """Write a network of the tool `mytool` from x to y, both float32 of these axes."""
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, axes) for name in "xy"]
+    tensors = [numpy_helper.from_array(v, name) for name, v in (constants or {}).items()]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], tensors)
+    for value, scale in (annotations or {}).items():
+        pair = StringStringEntryProto(key="SCALE_TENSOR", value=scale)
+        graph.quantization_annotation.add(tensor_name=value, quant_parameter_tensor_names=[pair])
+    imports = [helper.make_opsetid(domain, 21) for domain in ("", "d")]
+    about = {"producer_name": "mytool", "producer_version": "1.2", "functions": functions}
+    save(helper.make_model(graph, opset_imports=imports, ir_version=10, **about), path)
+    return path
+
+
 def test_what_a_file_leaves_open_is_said_with_what_to_state(tmp_path):
-    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ("a", 3, 4)) for name in "xy"]
-    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", ends[:1], ends[1:])
-    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)]), tmp_path / "m.onnx")
-    result = run(tmp_path / "m.onnx")
+    nodes = [helper.make_node("Relu", ["x"], ["y"])]
+    path = onnx_file(tmp_path / "m.onnx", nodes, axes=("a", 3, 4))
+    shown = ok(path).stdout
+    for text in (
+        "m.onnx, written by: mytool 1.2",
+        "inputs x [a, 3, 4]",
+        "y: Relu <- x -> y [a, 3, 4]",
+        "not a graph as it stands:",
+        "may be TBC or BTC or BCL",
+        "--layout TBC",
+    ):
+        assert text in shown
+    record = json.loads(ok(path, "--json").stdout)
+    assert [error["code"] for error in record["open"]] == ["E107"]
+    stated = ok(path, "--layout", "TBC").stdout
+    assert stated.index("y: Relu <- x") < stated.index("as a graph:")
+    assert "input [T, B, 4]" in stated
+
+
+def unsupported(path):
+    """A quantized layer whose last operators have no place in a graph."""
+    nodes = [
+        helper.make_node("Gemm", ["x", "w", "b"], ["h"], "layer", transB=1),
+        helper.make_node("QuantizeLinear", ["h", "s", "z"], ["q"], "quant"),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"], "back"),
+        helper.make_node("Constant", [], ["k"], value=numpy_helper.from_array(np.float32(2))),
+        helper.make_node("Sqrt", ["k"], ["r"], "root"),
+        helper.make_node("Pow", ["d", "r"], ["p"], "power"),
+        helper.make_node("Softmax", ["p"], ["y"], axis=-1),
+    ]
+    weight = np.arange(-8, 8, dtype=np.float32).reshape(4, 4)
+    bias = np.array([0, 1, np.nan, 2], np.float32)
+    constants = {"w": weight, "b": bias, "s": np.float32(0.5), "z": np.int8(3)}
+    return onnx_file(path, nodes, constants, annotations={"h": "s"})
+
+
+@pytest.mark.usefixtures("in_process")
+def test_an_onnx_file_that_is_no_graph_is_shown_node_by_node(tmp_path):
+    path = unsupported(tmp_path / "m.onnx")
+    record = json.loads(ok(path, "--json").stdout)
+    nodes = {node["name"]: node for node in record["file"]["nodes"]}
+    known = {name: node["known"] for name, node in nodes.items()}
+    assert known == {
+        **{"layer": True, "quant": True, "back": True, "root": True},
+        **{"power": False, "y": False},
+    }
+    float32 = {"dtype": "float32"}
+    assert nodes["layer"]["fields"] == {
+        "B": {"shape": [4, 4], **float32, "low": -8, "high": 7, "constant": "w"},
+        "C": {"shape": [4], **float32, "low": 0, "high": 2, "not_finite": 1, "constant": "b"},
+        "transB": {"value": 1},
+        "annotation of h: SCALE_TENSOR": {
+            **{"shape": [], **float32, "low": 0.5, "high": 0.5, "constant": "s"},
+        },
+    }
+    assert nodes["layer"]["sends"] == {"h": {"shape": ["B", 4], **float32}}
+    assert nodes["quant"]["sends"]["q"]["dtype"] == "int8"
+    assert nodes["power"]["reads"] == ["d", "r"]
+    assert nodes["root"]["fields"]["X"]["low"] == 2
+    assert {error["code"] for error in record["open"]} == {"E104"}
+    refused = [error["where"] for error in record["open"]]
+    assert [name for name in nodes if any(f'"{name}"' in where for where in refused)] == ["power"]
+    shown = ok(path).stdout
+    assert "layer: Gemm <- x -> h [B, 4]" in shown
+    assert "C = 0 .. 2, [4] float32 (b), 1 NaN or infinite" in shown
+    assert "y: Softmax (not known: opaque) <- p -> y [B, 4]" in shown
+    compiled = CliRunner().invoke(
+        main, ["compile", str(path), "--target", "asic45", "-o", str(tmp_path / "out")]
+    )
+    assert compiled.exit_code == 3
+
+
+@pytest.mark.usefixtures("in_process")
+def test_bodies_of_graphs_and_functions_are_shown(tmp_path):
+    value = helper.make_tensor_value_info("b", TensorProto.FLOAT, ("B", 4))
+    body = helper.make_graph(
+        [helper.make_node("Add", ["x", "one"], ["b"], "sum")], "t", [], [value]
+    )
+    function = helper.make_function(
+        *("d", "twice", ["a"], ["c"]),
+        [helper.make_node("Add", ["a", "a"], ["c"], "double")],
+        [helper.make_opsetid("", 21)],
+    )
+    nodes = [
+        helper.make_node("If", ["yes"], ["h"], "choice", then_branch=body, else_branch=body),
+        helper.make_node("twice", ["h"], ["y"], "call", domain="d"),
+    ]
+    constants = {"yes": np.array(True), "one": np.float32(1)}
+    path = onnx_file(tmp_path / "m.onnx", nodes, constants, functions=[function])
+    shown = ok(path).stdout
+    assert "choice/sum: Add <- x -> b [B, 4]\n    B = 1, [] float32 (one)" in shown
+    assert "call: d::twice (not known: opaque) <- h -> y [B, 4]" in shown
+    assert "twice/double: Add <- a, a -> c" in shown
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_program_as_an_onnx_file_is_shown(compiled, tmp_path):
+    nd.export(program_io.read(compiled), tmp_path / "p.onnx")
+    shown = ok(tmp_path / "p.onnx").stdout
+    assert re.search(r"neurodeploy\.program::\w+ <- .* -> .*/spikes \[T, B, \d+\]", shown)
+    assert re.search(r"threshold = .* int64", shown)
+    assert "is an exported integer program" in shown
+
+
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize("damage", ["truncated", "nothing", "a tensor"])
+def test_a_damaged_onnx_file_keeps_its_error(tmp_path, damage):
+    path = unsupported(tmp_path / "m.onnx")
+    if damage == "a tensor":
+        model = load(path)
+        model.graph.initializer[0].dims[0] = 5
+        save(model, path)
+    else:
+        path.write_bytes(path.read_bytes()[:100] if damage == "truncated" else b"")
+    result = run(path)
     assert result.exit_code == 3
-    assert "may be TBC or BTC or BCL" in result.output
-    assert "--layout TBC" in result.output
-    assert "input [T, B, 4]" in ok(tmp_path / "m.onnx", "--layout", "TBC").stdout
+    assert "error[E101]" in result.stderr
+    assert result.stdout == ""
 
 
+@pytest.mark.usefixtures("in_process")
 def test_weights_on_a_grid_are_named(tiny, tmp_path):
     graph = nd.load(tiny / "model.pt")
     (name, *_) = (node.name for node in graph if hasattr(node.op, "stored"))
