@@ -21,6 +21,7 @@ from neurodeploy.graph.forms.nir_neurons import STEP_S
 from neurodeploy.graph.interpret import Carry, interpret, run
 from neurodeploy.graph.ir import Add, Graph, Input, Linear, Node, identical
 from neurodeploy.program.memory import footprint
+from neurodeploy.program.reference import execute, to_integers
 from neurodeploy.program.run import value_bits
 
 STEPS = [3, 0, 7, 1, 3]
@@ -178,6 +179,28 @@ def test_loihi_names_the_node_and_what_has_such_a_unit():
     module, x = spiking(STEPS)
     with pytest.raises(FitError, match=r'vector "2" \(delay\)[\s\S]*asic45'):
         nd.compile(nd.trace(module, x), nd.target("loihi2"), calibration=x)
+
+
+@pytest.mark.parametrize("waits", [STEPS, (0, 0, 0, 0, 0), (2, 2, 2, 2, 2)])
+@pytest.mark.parametrize("spikes", [True, False])
+def test_final_registers_are_the_same_everywhere(waits, spikes, tmp_path):
+    """Also where the sequence ends before the longest delay does."""
+    if spikes:
+        module, x = spiking(waits)
+        graph, name = nd.trace(module, x), "2"
+    else:
+        graph, x, name = alone(waits), signal(len(waits)), "d"
+    program = nd.compile(graph, nd.target("asic45"), calibration=x)
+    nd.export(program, tmp_path / "p.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "p.onnx")
+    for steps in (1, 2, len(x)):
+        part = x[:steps].astype(float)
+        (line,) = session.run([f"{name}/final_ago"], {"input": part})
+        done = execute(program, to_integers(program.source, part)[0])
+        np.testing.assert_array_equal(line, done.states[name])
+        np.testing.assert_array_equal(line, nd.simulate(program, part, states=True).states[name])
+        assert line.shape == (max(1, *waits), x.shape[1], len(waits))
+    assert np.any(line)
 
 
 # files ------------------------------------------------------------------------------------------

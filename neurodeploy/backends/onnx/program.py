@@ -7,7 +7,8 @@
                                              step); <name>/membrane, int64, where its neurons
                                              do not spike
     <name>/values    int64                   what each vector operation sends; an LSTM also has
-                                             <name>/final_cell
+                                             <name>/final_cell, and a delay <name>/final_ago
+                                             [longest, B, width], the youngest value first
     <name>/final_<state>  int64 [B, width]   its states after the last step, [modes, B, width]
                                              where a state has modes
 
@@ -25,7 +26,7 @@ import numpy as np
 
 from neurodeploy.backends.onnx.integer import function, name_of
 from neurodeploy.backends.onnx.proto import About, Node, Value, model, save
-from neurodeploy.backends.onnx.vectors import WITH_STEPS, step_body
+from neurodeploy.backends.onnx.vectors import FINAL_LINE, WITH_STEPS, step_body
 from neurodeploy.backends.onnx.vectors import write as write_vector
 from neurodeploy.graph.forms import onnx_maps
 from neurodeploy.graph.forms.onnx import PROGRAM_DOMAIN
@@ -159,6 +160,9 @@ class _Writer:
         out = write_vector(node, currents, self._put, self._constant)
         self.sent[node.name] = out
         self.outputs.append(Value(out, "int64", ("T", "B", node.width)))
+        if kept := len(registers(node)):
+            line = f"{node.name}/{FINAL_LINE}"
+            self.outputs.append(Value(line, "int64", (kept, "B", node.width)))
 
     def _over_time(self, node: Vector, currents: Sequence[str]) -> None:
         """Append a Scan over time for a vector operation with registers."""

@@ -18,6 +18,7 @@ from neurodeploy.program.ir import Dense, Vector
 from neurodeploy.program.vector import lstm, registers
 from neurodeploy.program.vector.glu import FRACTION
 
+FINAL_LINE = "final_ago"  #: the registers of a delay, [longest, B, width]
 _DOUBLE, _INT64 = 11, 7  # onnx.TensorProto
 
 
@@ -169,12 +170,17 @@ def _product(w: Writer, a: str, b: str) -> str:
 
 
 def _delay(w: Writer, x: str) -> str:
-    """Append the longest delay of zeros and x, each channel from its own row on."""
+    """Append the line of registers and x, each channel from its own row on; and the line behind.
+
+    That is the last values, the youngest first, as the simulator keeps them.
+    """
     steps = np.asarray(w.node.params["steps"], np.int64)
-    longest = int(steps.max(initial=0))
+    longest = len(registers(w.node))
     start = w.put("Concat", w.number([longest]), w.put("Shape", x, start=1), axis=0)
     zeros = w.put("Cast", w.put("ConstantOfShape", start), to=_INT64)
     whole = w.put("Concat", zeros, x, axis=0)
+    ends = (w.number([n]) for n in (-1, -longest - 1, 0, -1))
+    w.put("Slice", whole, *ends, out=FINAL_LINE)
     length = w.put("Squeeze", w.put("Shape", x, end=1))
     times = w.put("Range", w.number(0), length, w.number(1))
     column = w.put("Unsqueeze", times, w.number([1, 2]))
