@@ -26,6 +26,7 @@ CODES = {
     "E302": "a constant is lost in the target's number format",
     "E303": "a neuron model or operation does not exist on the target",
     "E304": "a target does not say how long its steps take",
+    "E305": "a program's arithmetic is not the target's",
     "E401": "a pass changed what the network computes",
     "E402": "two backends disagree",
     "E601": "an optional package is not installed",

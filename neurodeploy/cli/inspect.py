@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,8 @@ from neurodeploy.cli.reading import model_argument, reading_options
 if TYPE_CHECKING:
     from neurodeploy.frontends import Model, Reading
     from neurodeploy.graph.ir import Graph
+    from neurodeploy.program.ir import Program
+    from neurodeploy.targets import Target
 
 MOST_WEIGHTS = 4_000_000  #: of a network that all targets are tried for without being asked
 OWN = "neurodeploy"  #: what wrote a file that the graph says all of
@@ -26,7 +30,7 @@ STEPS, SAMPLES = 64, 4  #: of the example, that set the scales
     "--target",
     "targets",
     multiple=True,
-    help="Say whether this target holds the network; repeatable.  [default: all, if it is small]",
+    help="Say whether this target holds it; repeatable.  [default: all, if it is small]",
 )
 @reading_options
 @json_option
@@ -36,10 +40,11 @@ def inspect(
     """Show what is in a model file (any that compile takes) or a compiled program's folder.
 
     Of a model: every node with its constants and their units, and what each target makes of it. Of
-    a file that leaves something open, all that has to be stated.
+    a file that leaves something open, all that has to be stated. Of a program: its layers, and
+    whether its integers, as they are, mean the same on other targets.
     """
     if path is not None and path.is_dir():
-        _program(path, as_json)
+        _program(path, targets, as_json)
         return
     from neurodeploy.errors import NeurodeployError
     from neurodeploy.frontends import contents, read_contents, read_model
@@ -78,7 +83,7 @@ def _record(model: Model, targets: tuple[str, ...]) -> dict[str, Any]:
         }
         for node in graph
     ]
-    held = [_held(model, name) for name in _targets(targets, weights)]
+    held = [_held(model, chip) for chip in _targets(targets, weights)]
     about = {"weights": weights, "bits": dict(graph.bits), "targets": held}
     return {"nodes": nodes, "output": graph.output, **about}
 
@@ -87,15 +92,15 @@ def _text(model: Model, full: bool, targets: tuple[str, ...]) -> str:
     from neurodeploy.graph.text import text
 
     graph, weights = model.graph, _weights(model.graph)
-    names = _targets(targets, weights)
+    chips = _targets(targets, weights)
     lines = [
         f"{model.name}: {len(graph)} nodes, {weights:,} weights;"
         f" input [T, B, {graph.widths[graph.input.name]}]",
         text(graph, full=full),
-        *(_line(_held(model, name)) for name in names),
+        *(_line(_held(model, chip)) for chip in chips),
     ]
-    if not names:
-        lines.append(f"targets: not tried with {weights:,} weights; name one: --target asic45")
+    if not chips:
+        lines.append(_not_tried(weights))
     return "\n".join(lines)
 
 
@@ -105,26 +110,35 @@ def _weights(graph: Graph) -> int:
     return sum(node.op.stored.size for node in graph if isinstance(node.op, Weighted))
 
 
-def _targets(asked: tuple[str, ...], weights: int) -> tuple[str, ...]:
+def _targets(asked: tuple[str, ...], weights: int) -> list[Target]:
+    """Return the targets to try: those asked for, or all if there are not too many weights."""
+    from neurodeploy.targets import target
     from neurodeploy.targets.find import target_names
 
-    return asked or (tuple(target_names()) if weights <= MOST_WEIGHTS else ())
+    return [target(n) for n in asked or (target_names() if weights <= MOST_WEIGHTS else ())]
 
 
-def _held(model: Model, name: str) -> dict[str, Any]:
+def _not_tried(weights: int) -> str:
+    return f"targets: not tried with {weights:,} weights; name one: --target asic45"
+
+
+def _held(model: Model, chip: Target) -> dict[str, Any]:
     """Return whether a target holds a network, or all that it does not have for it."""
-    from neurodeploy.errors import FitError, InputError
     from neurodeploy.passes.pipeline import compile_graph
-    from neurodeploy.reports.records import program_record
-    from neurodeploy.targets import target
 
-    chip = target(name)
     sample = None if model.example is None else model.example[:STEPS, :SAMPLES]
+    return _fit(chip, lambda: compile_graph(model.graph, chip, calibration=sample).program)
+
+
+def _fit(chip: Target, made: Callable[[], Program]) -> dict[str, Any]:
+    """Return what the program that is `made` for a target takes of it, or why there is none."""
+    from neurodeploy.errors import FitError, InputError
+    from neurodeploy.reports.records import program_record
+
     try:
-        program = compile_graph(model.graph, chip, calibration=sample).program
+        found = program_record(made())
     except (FitError, InputError) as error:
         return {"name": chip.name, "ok": False, "problems": error.records()}
-    found = program_record(program)
     used = {
         key: found[key] for key in ("cores", "cores_available", "synapses", "weights", "neurons")
     }
@@ -143,13 +157,25 @@ def _line(row: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _program(path: Path, as_json: bool) -> None:
+def _program(path: Path, targets: tuple[str, ...], as_json: bool) -> None:
+    """Show a compiled program, and what other targets make of its integers as they are."""
+    from neurodeploy.passes.retarget import Retarget
     from neurodeploy.program import io
     from neurodeploy.reports.records import program_record
     from neurodeploy.reports.text import program_text
 
     program = io.read(path)
+    record = program_record(program)
+    chips = _targets(targets, record["weights"])
+    others = [chip for chip in chips if targets or chip != program.target]
+    rows = [_fit(chip, partial(Retarget(chip), program)) for chip in others]
     if as_json:
-        click.echo(to_json("inspect", {"program": program_record(program)}))
-    else:
-        click.echo(program_text(program))
+        click.echo(to_json("inspect", {"program": record, "targets": rows}))
+        return
+    head = ["", "these integers on other targets:"] if rows else []
+    lines = [program_text(program), *head, *map(_line, rows)]
+    if not chips:
+        lines.append(_not_tried(record["weights"]))
+    elif not all(row["ok"] for row in rows):
+        lines.append("what a program does not fit, its model may, compiled for that target")
+    click.echo("\n".join(lines))

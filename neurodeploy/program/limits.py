@@ -149,14 +149,21 @@ LIMITS: dict[Limit, tuple[str, str]] = {
 
 def check(program: Program, target: Target) -> Program:
     """Return `program`, or raise every broken limit at once (FitError E301, E303)."""
-    problems: list[NeurodeployError] = [
+    found = problems(program, target)
+    if found:
+        raise together(found)
+    return program
+
+
+def problems(
+    program: Program, target: Target, rules: Mapping[Limit, tuple[str, str]] = LIMITS
+) -> list[NeurodeployError]:
+    """Return an error for every place where a limit is broken."""
+    return [
         FitError(code, f"{rule.__doc__} Needs {used:,g}; has {allowed:,g}", where=where, fix=fix)
-        for rule, (code, fix) in LIMITS.items()
+        for rule, (code, fix) in rules.items()
         for where, used, allowed in rule(program, target)
     ]
-    if problems:
-        raise together(problems)
-    return program
 
 
 def core_loads(program: Program) -> dict[int, Footprint]:

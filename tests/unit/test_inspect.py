@@ -6,6 +6,7 @@ import importlib
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from neurodeploy.cli import main
 from neurodeploy.frontends import child
 from neurodeploy.program import io as program_io
 
+TARGETS = Path(__file__).parents[2] / "targets"
 COMMAND = importlib.import_module("neurodeploy.cli.inspect")
 
 
@@ -222,3 +224,29 @@ def test_weights_on_a_grid_are_named(tiny, tmp_path):
     nd.export(replace(graph, bits={name: 4}, grids=grids), tmp_path / "m.onnx")
     assert f"{name} has 4 bits, on a grid" in ok(tmp_path / "m.onnx").stdout
     assert json.loads(ok(tmp_path / "m.onnx", "--json").stdout)["bits"] == {name: 4}
+
+
+def test_a_program_on_other_targets(compiled, tmp_path):
+    shown = ok(compiled).stdout
+    assert "these integers on other targets:" in shown
+    assert re.search(r"target loihi2: \d+ limits are broken\n    \[E305\] products round by", shown)
+    assert "target asic45" not in shown
+    assert "its model may, compiled for that target" in shown
+    chip = (TARGETS / "asic45.toml").read_text()
+    small = tmp_path / "small.toml"
+    small.write_text(chip.replace('"asic45"', '"small"').replace("neurons = 1024", "neurons = 5"))
+    record = json.loads(ok(compiled, "--json", "--target", "loihi2", "--target", small).stdout)
+    assert record["program"]["target"] == "asic45"
+    loihi, other = record["targets"]
+    assert {"E301", "E305"} <= {problem["code"] for problem in loihi["problems"]}
+    assert all(problem["fix"] for problem in loihi["problems"])
+    assert (other["name"], other["ok"], other["problems"]) == ("small", True, [])
+    assert other["synapses"] == record["program"]["synapses"]
+    assert f"target small: ok, {other['cores']} of" in ok(compiled, "--target", small).stdout
+
+
+def test_a_large_program_is_tried_on_no_target_unasked(compiled, monkeypatch):
+    monkeypatch.setattr(COMMAND, "MOST_WEIGHTS", 3)
+    shown = ok(compiled).stdout
+    assert "targets: not tried" in shown
+    assert "other targets" not in shown
