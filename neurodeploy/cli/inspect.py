@@ -52,7 +52,7 @@ def inspect(
     try:
         model = read_model(path, reading)
     except NeurodeployError as error:
-        file = None if error.code == "E101" else read_contents(path, reading)
+        file = read_contents(path, reading, refused=error.code)
         if file is None:
             raise
         shown = f"{contents.text(file)}\n\nnot a graph as it stands:\n{error}"

@@ -95,13 +95,25 @@ def read_model(path: Path | None, reading: Reading = Reading()) -> Model:
     return Model(onnx.read(path, reading), None, path.stem)
 
 
-def read_contents(path: Path | None, reading: Reading = Reading()) -> dict[str, Any] | None:
+def read_contents(
+    path: Path | None, reading: Reading = Reading(), *, refused: str = ""
+) -> dict[str, Any] | None:
     """Return what stands in a file, whether it is a graph or not (`contents`).
 
-    None for what says no more than its graph, or its error. Raises InputError E101 as `read_model`
-    does.
+    refused: the code of the error that `read_model` raised, if it did. None for what says no more
+    than its graph or its error: a file that cannot be read, code that is run, checkpoints.
     """
-    if path is None or path.suffix not in (".nir", ".onnx"):
+    if path is None or reading.factory is not None or refused in ("E101", "E102", "E601"):
+        return None
+    if path.suffix == ".pt2" and refused:
+        from neurodeploy.frontends import torch_text
+
+        return torch_text.program(path)
+    if refused == "E103":
+        from neurodeploy.frontends import torch_text
+
+        return torch_text.weights(path)
+    if path.suffix not in (".nir", ".onnx"):
         return None
     from neurodeploy.frontends import nir_text, onnx_text
 

@@ -180,12 +180,18 @@ class _Root(torch.nn.Module):
         super().__init__()
         for name, value in (*whole.named_parameters(), *whole.named_buffers()):
             if not any(name.startswith(f"{path}.") for path in layers):
-                self.register_buffer(name.replace(".", "_"), value.detach())
+                home, leaf = self._home(name)
+                home.register_buffer(leaf, value.detach())
         for path, layer in layers.items():
-            home: torch.nn.Module = self
-            *folders, leaf = path.split(".")
-            for folder in folders:
-                if not hasattr(home, folder):
-                    home.add_module(folder, torch.nn.Module())
-                home = home.get_submodule(folder)
+            home, leaf = self._home(path)
             home.add_module(leaf, layer)
+
+    def _home(self, path: str) -> tuple[torch.nn.Module, str]:
+        """Return the module that `path` is in, made where it is missing, and its last name."""
+        home: torch.nn.Module = self
+        *folders, leaf = path.split(".")
+        for folder in folders:
+            if not hasattr(home, folder):
+                home.add_module(folder, torch.nn.Module())
+            home = home.get_submodule(folder)
+        return home, leaf

@@ -19,9 +19,9 @@ from neurodeploy.frontends import child, pt2_file, torch_export
 from neurodeploy.frontends.torch import trace
 from neurodeploy.graph.ir import Graph
 
-_LIMITS = child.Limits()
+LIMITS = child.Limits()
 _OPERATORS = {"_operator.mul": operator.mul, "_operator.getitem": operator.getitem}
-_KNOWN = {**{f"torch.ops.{op}": op for op in torch_export.KNOWN}, **_OPERATORS}
+KNOWN = {**{f"torch.ops.{op}": op for op in torch_export.KNOWN}, **_OPERATORS}
 
 
 def read(path: Path) -> tuple[Graph, Any]:
@@ -29,7 +29,7 @@ def read(path: Path) -> tuple[Graph, Any]:
 
     Raises InputError E101 for a damaged file, E102 for one that needs code, and as `trace` does.
     """
-    record, arrays = child.call(pt2_file.read, path, _LIMITS, budget=_LIMITS.budget)
+    record, arrays = child.call(pt2_file.read, path, LIMITS, budget=LIMITS.budget)
     example = _example(bytes(arrays[""]), path)
     graph = trace(torch_export.as_layers(_module(record, arrays)), example)
     return graph, None if example is None else example.reshape(*example.shape[:2], -1)
@@ -63,7 +63,7 @@ def _module(record: Any, arrays: Any) -> fx.GraphModule:
         _put(root, path, torch.tensor(arrays[path]))
         values[name] = graph.get_attr(path)
     for name, results, target, args, named in record["calls"]:
-        function = _KNOWN.get(target) or _unknown(target)
+        function = KNOWN.get(target) or _unknown(target)
         given = (_argument(args, values), _argument(named, values))
         node = graph.create_node("call_function", function, tuple(given[0]), given[1], name)
         values.update(dict.fromkeys(results, node))

@@ -13,6 +13,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from onnx import StringStringEntryProto, TensorProto, helper, load, numpy_helper, save
+from safetensors.torch import save_file
 from support import inline
 
 import neurodeploy as nd
@@ -224,6 +225,48 @@ def test_weights_on_a_grid_are_named(tiny, tmp_path):
     nd.export(replace(graph, bits={name: 4}, grids=grids), tmp_path / "m.onnx")
     assert f"{name} has 4 bits, on a grid" in ok(tmp_path / "m.onnx").stdout
     assert json.loads(ok(tmp_path / "m.onnx", "--json").stdout)["bits"] == {name: 4}
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_torch_program_that_is_no_graph_is_shown_call_by_call(tmp_path):
+    class Odd(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gain, self.layer = torch.nn.Parameter(torch.ones(3)), torch.nn.Linear(2, 3)
+
+        def forward(self, x):
+            return torch.cumsum(self.layer(x) * self.gain, 0)
+
+    path, x = tmp_path / "m.pt2", torch.rand(5, 2, 2)
+    torch.export.save(torch.export.export(torch.nn.Sequential(Odd()), (x,)), path)
+    shown = ok(path).stdout
+    assert re.search(r"mul: mul\.Tensor <- linear\n.*\n    0\.gain = 1, \[3\] float32", shown)
+    assert "cumsum: cumsum.default (not known: opaque) <- mul" in shown
+    record = json.loads(ok(path, "--json").stdout)
+    whats = [error["what"] for error in record["open"]]
+    assert [next(w for w in whats if w.startswith(n)) for n in ("0.gain", "cumsum")]
+    linear = record["file"]["nodes"][0]["fields"]
+    assert linear["0.layer.weight"]["shape"] == [3, 2]
+    path.write_bytes(path.read_bytes()[:200])
+    assert run(path).exit_code == 3
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_weights_without_a_network_are_shown(tmp_path, suffix):
+    state = {"0.weight": torch.eye(3), "0.bias": torch.full((3,), 0.5), "gain": torch.ones(())}
+    path = tmp_path / f"m{suffix}"
+    (save_file if suffix == ".safetensors" else torch.save)(
+        {**state, "half": torch.ones(2, dtype=torch.bfloat16)}, path
+    )
+    shown = ok(path).stdout
+    assert "0: weights" in shown
+    assert "bias = 0.5, [3] float32" in shown
+    assert "weight = 0 .. 1, [3, 3] float32" in shown
+    assert "error[E103]" in shown
+    record = json.loads(ok(path, "--json").stdout)
+    nodes = {node["name"]: node["fields"] for node in record["file"]["nodes"]}
+    assert set(nodes) == {"0", "(root)"}
+    assert nodes["(root)"]["half"]["high"] == 1
 
 
 def test_a_program_on_other_targets(compiled, tmp_path):
