@@ -28,6 +28,7 @@ import numpy.typing as npt
 
 from neurodeploy.arith import Fixed
 from neurodeploy.neurons import SPECS, NeuronSpec
+from neurodeploy.program.vector import KINDS
 from neurodeploy.program.words import Word, counts_from_one
 from neurodeploy.targets.schema import Numbers, Target
 from neurodeploy.windows import Windows
@@ -324,6 +325,13 @@ class Vector:
     unit: Reals
     reverse: bool = False
     latency: int = 0  #: steps by which this node lags behind the input
+
+    def __post_init__(self) -> None:
+        own = [edge for edge in self.edges if edge.source == self.name]
+        if (own or self.reverse) and not KINDS[self.kind].loops:
+            raise ValueError(f"{self.name}: a {self.kind} neither hears itself nor runs backwards")
+        if not all(isinstance(edge, Dense) for edge in own):
+            raise ValueError(f"{self.name} has recurrent edges other than Dense")
 
     @property
     def ternary(self) -> bool:

@@ -7,15 +7,21 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from neurodeploy.neurons import SPECS, Kind
-from neurodeploy.program.ir import Dense, Population, Program, Readout, Source, Stream, Tap
+from neurodeploy.program.ir import Population, Program, Readout, Source, Stream
+from neurodeploy.program.vector import KINDS
 from neurodeploy.targets import target
+from support import drawn_edges, drawn_vectors
+from support.drawn_edges import CURRENT, edgy
 
-CURRENT = 2**31 - 1  #: the greatest that the simulator adds in 32 bits
+__all__ = ["CURRENT", "Layer", "edgy", "program"]
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A node to draw: neurons of a model, or a stream (spec None)."""
+    """A node to draw: neurons of a model, a vector operation of a kind, or (spec None) a stream.
+
+    conv: the edge from the node before is a convolution, which makes the width.
+    """
 
     width: int
     spec: str | None = None
@@ -24,15 +30,7 @@ class Layer:
     frac: int = 12
     reverse: bool = False
     recurrent: bool = False
-
-
-def edgy(rng, low, high, *shape):
-    """Integers from low to high: the ends, what is around zero, and every order of magnitude."""
-    ends = np.clip([low, high, 0, 1, -1], low, high)
-    size = np.exp2(rng.uniform(0, np.log2(max(high - low, 1) + 1), shape))
-    spread = rng.integers(low, high, shape, endpoint=True)
-    around = np.clip(rng.choice([-1, 1], shape) * size, low, high).astype(np.int64)
-    return np.choose(rng.integers(0, 3, shape), [rng.choice(ends, shape), spread, around])
+    conv: bool = False
 
 
 def program(rng, source, layers, *, rounding, overflow, steps):
@@ -48,67 +46,58 @@ def program(rng, source, layers, *, rounding, overflow, steps):
         name = f"n{number}"
         node, most = _node(rng, name, layer, sends, steps)
         nodes.append(node)
-        sends[name] = (layer.width, most)
-    last = nodes[-1]
-    ones = np.ones(last.width)
+        sends[name] = (node.width, most)
     return Program(
         name="random",
         target=replace(target("asic45"), numbers=numbers),
         numbers=numbers,
         nodes=tuple(nodes),
-        readout=Readout(source=last.name, kind="steps", unit=ones, offset=0 * ones),
+        readout=_readout(rng, nodes[-1]),
     )
 
 
+def _readout(rng, node):
+    """All steps or the last, as they are or weighted; 16 bits of weights, as targets have."""
+    weight = None if rng.random() < 0.5 else edgy(rng, -(2**15) + 1, 2**15 - 1, 3, node.width)
+    width = node.width if weight is None else len(weight)
+    how = {"unit": rng.uniform(0.1, 2, width), "offset": rng.normal(size=width)}
+    kind, mean = str(rng.choice(["steps", "last"])), bool(rng.integers(2))
+    return Readout(source=node.name, kind=kind, weight=weight, mean=mean, **how)
+
+
 def _node(rng, name, layer, sends, steps):
+    """Return a node, and the most that it sends."""
     *others, before = sends
     heard = [before, *(other for other in others if rng.random() < 0.5)]
+    form = drawn_edges.convolution(rng, sends[before][0]) if layer.conv else None
+    width = form.width if form else layer.width
+    if layer.spec in KINDS:
+        how = {"reverse": layer.reverse, "recurrent": layer.recurrent, "form": form}
+        return drawn_vectors.vector(rng, name, layer.spec, width, sends, heard, **how)
     model = SPECS[layer.spec] if layer.spec else None
     spikes = model.traced(layer.options).most if model else 0
     if layer.recurrent and spikes:
-        sends, heard = {**sends, name: (layer.width, spikes)}, [*heard, name]
-    ends = [
-        _edge(rng, h, *sends[h], layer.width, CURRENT // len(heard), own=h == name) for h in heard
-    ]
-    made = tuple(edge for edge, _ in ends)
-    reach = sum(most for _, most in ends)
+        sends, heard = {**sends, name: (width, spikes)}, [*heard, name]
+    made, reach = drawn_edges.edges(rng, sends, heard, width, own=name, form=form)
     if model is None:
-        return Stream(name=name, width=layer.width, edges=made, unit=np.ones(layer.width)), reach
+        return Stream(name=name, width=width, edges=made, unit=np.ones(width)), reach
     top = 2 ** (layer.bits - 1) - 1
     fitting = layer.bits - 1 - reach.bit_length()
     node = Population(
         name=name,
-        width=layer.width,
+        width=width,
         edges=made,
         spec=layer.spec,
         options=layer.options,
-        coefs=_coefs(rng, model, layer, top, steps),
-        shift=np.clip(fitting + rng.integers(-2, 5, layer.width), -16, 15),
-        bias=edgy(rng, -top, top, layer.width) * rng.integers(0, 2, layer.width),
+        coefs=_coefs(rng, model, replace(layer, width=width), top, steps),
+        shift=np.clip(fitting + rng.integers(-2, 5, width), -16, 15),
+        bias=edgy(rng, -top, top, width) * rng.integers(0, 2, width),
         state_bits=layer.bits,
-        unit=np.ones(layer.width),
+        unit=np.ones(width),
         coef_frac=layer.frac,
         reverse=layer.reverse,
     )
     return node, spikes or top + 1
-
-
-def _edge(rng, source, senders, most, width, room, *, own):
-    """Return an edge, and the most that it can bring: no more than there is room for."""
-    room //= max(most, 1)  # what the weights of a row may add up to, shifted
-    each = max(room // senders, 1)
-    exponent = int(rng.integers(0, min(4, each.bit_length())))
-    how = {"source": source, "exponent": exponent, "delay": int(own)}
-    if senders == width and not own and rng.random() < 0.3:
-        sign = rng.integers(-1, 2, width) * (room > 0)
-        return Tap(sign=sign, **how), (most << exponent) * (room > 0)
-    limit = min(each >> exponent, int(rng.choice([1, 127, 32767])))
-    weight = edgy(rng, -limit, limit, width, senders)
-    if limit * senders > room >> exponent:  # one for each row, or none
-        weight *= np.arange(senders) == rng.integers(0, senders, (width, 1))
-        weight *= room > 0
-    reach = int(np.abs(weight).sum(axis=1).max(initial=0))
-    return Dense(weight=weight, weight_bits=16, **how), reach * most << exponent
 
 
 def _coefs(rng, model, layer, top, steps):

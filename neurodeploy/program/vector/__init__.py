@@ -9,8 +9,8 @@ Then, for each operand, channel by channel,
 
 where `>>` rounds to nearest, halves up. All is int64 and exact on every platform; no real numbers
 are used when a program runs. A gain that is a power of two is a shift, and costs no multiply.
-A kind with registers (an LSTM, a delay) also reads and writes these, and may hear what it sent
-before.
+A kind with registers (an LSTM, a delay) also reads and writes these; an LSTM may hear what it sent
+before, and run backwards.
 
 Each file states how far its integers may be from the real function of the same x. To that come half
 a unit of x and of what is sent, for the two roundings, and the relative error of a gain, 2**-15.

@@ -20,6 +20,7 @@ class Kind:
     of one step takes; `own_bits` are constants per channel other than scalings and tables.
     `registers` (of params) are kept from step to step, `params["state_bits"]` each: run then takes
     them before the operands and returns y, the registers, and how many values did not fit one.
+    One that `loops` may hear what it sent before, and run backwards in time.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Kind:
     params: tuple[str, ...] = ()
     own_bits: int = 0
     registers: Callable[[Params], tuple[str, ...]] = lambda params: ()
+    loops: bool = False
 
 
 def rounded(value: Ints, shift: Ints) -> Ints:

@@ -73,4 +73,5 @@ KIND = Kind(
         *("cell_step", "cell_fraction", "state_bits"),
     ),
     registers=lambda params: ("cell",),
+    loops=True,
 )

@@ -1,51 +1,9 @@
-"""Integer programs written out a second time: neuron by neuron, in Python's whole numbers.
+"""What each neuron model does in one step, in scalars; a function of the model's name.
 
-No width, no array, and nothing of the project's arithmetic, steps or kernels: products and currents
-are as large as they become, `//` drops bits, and only a register has an end. What a target does to
-a number is said by `Chip`; what a model does, by the function of its name, in scalars.
+step(chip, constants, state, drive, options) returns what is sent, and the state.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass, field
-from types import SimpleNamespace
-
-from neurodeploy.program.ir import Dense, Population, Source, Stream, edges
-
-
-@dataclass
-class Chip:
-    """Products drop `frac` bits by `rounding`; registers of `bits` have ends, by `overflow`.
-
-    lost counts what a register did not hold as it was.
-    """
-
-    frac: int
-    bits: int
-    rounding: str
-    overflow: str
-    lost: int = 0
-
-    def mul(self, coef, value):
-        return self.drop(coef * value, self.frac)
-
-    def drop(self, value, bits):
-        """value / 2^bits, rounded down, towards zero, or to the nearest with ties up."""
-        unit = 2**bits
-        if self.rounding == "floor":
-            return value // unit
-        if self.rounding == "toward_zero":
-            return value // unit if value >= 0 else -(-value // unit)
-        return (2 * value + unit) // (2 * unit)
-
-    def keep(self, value):
-        top = 2 ** (self.bits - 1)
-        if self.overflow == "saturate":
-            held = max(1 - top, min(value, top - 1))
-        else:
-            held = (value + top) % (2 * top) - top
-        self.lost += held != value
-        return held
 
 
 def over(options, value, threshold):
@@ -193,82 +151,3 @@ STEPS = {
         *(prf, lif, cubalif, multispike, alif, tclif, two_compartment, spatial, li, celif, s4d),
     )
 }
-
-
-@dataclass
-class Written:
-    """values[node] [T][B][N] in the input's time, states[node] [rows][B][N] in the end; lost."""
-
-    values: dict = field(default_factory=dict)
-    states: dict = field(default_factory=dict)
-    lost: dict = field(default_factory=dict)
-
-
-def run(program, x):
-    """Run whole inputs x [T, B, C]."""
-    steps, samples = x.shape[:2]
-    done = Written()
-    for node in program:
-        if isinstance(node, Source):
-            done.values[node.name] = x.tolist()
-        elif isinstance(node, Stream):
-            done.values[node.name] = [
-                [[current(node, n, t, b, done) for n in range(node.width)] for b in range(samples)]
-                for t in range(steps)
-            ]
-        else:
-            population(program, node, steps, samples, done)
-    return done
-
-
-def current(node, n, t, b, done):
-    """What arrives at neuron n in step t of sample b, but for what the node itself sends."""
-    others = (edge for edge in edges(node) if edge.source != node.name)
-    return sum(arrives(edge, n, done.values[edge.source][t][b]) for edge in others)
-
-
-def arrives(edge, n, sent):
-    if isinstance(edge, Dense):
-        row = edge.weight[n].tolist()
-        return sum(w * value for w, value in zip(row, sent, strict=True)) * 2**edge.exponent
-    return int(edge.sign[n]) * sent[n] * 2**edge.exponent
-
-
-def population(program, node: Population, steps, samples, done):
-    numbers = program.numbers
-    c = Chip(node.coef_frac, node.state_bits, numbers.rounding, numbers.overflow)
-    step, again = STEPS[node.spec], [e for e in edges(node) if e.source == node.name]
-    rows = node.model.rows(node.model.state._fields, node.modes)
-    values = [[[0] * node.width for _ in range(samples)] for _ in range(steps)]
-    states = [[[0] * node.width for _ in range(samples)] for _ in range(rows)]
-    for b in range(samples):
-        z, before = [(0,) * rows for _ in range(node.width)], [0] * node.width
-        for i in range(steps):
-            t = steps - 1 - i if node.reverse else i
-            for n in range(node.width):
-                drive = current(node, n, t, b, done)
-                drive += sum(arrives(edge, n, before) for edge in again)
-                shift = int(node.shift[n])
-                moved = drive * 2**shift if shift >= 0 else c.drop(drive, -shift)
-                k = constants(node, n, i)
-                sent, z[n] = step(c, k, z[n], moved + int(node.bias[n]), node.options)
-                values[t][b][n] = int(sent)
-            before = values[t][b]
-        for n in range(node.width):
-            for row, value in zip(states, z[n], strict=True):
-                row[b][n] = value
-    done.values[node.name], done.states[node.name] = values, states
-    done.lost[node.name] = c.lost
-
-
-def constants(node, n, i):
-    """The constants of neuron n in its own step i: of a table the row, of modes all."""
-    found = {}
-    for name, value in node.coefs.items():
-        if name in node.model.tables:
-            found[name] = int(value[i][n]) if len(value) else None
-        elif name in node.model.modal:
-            found[name] = value[:, n].tolist()
-        else:
-            found[name] = int(value[n])
-    return SimpleNamespace(**found)
