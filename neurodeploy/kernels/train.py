@@ -75,9 +75,16 @@ def train_kernels(
     before the offset is added. Backward is that of real numbers, at the whole ones.
     """
     step = SPECS[name].traced(dict(options))
+    module = load(_source(step, surrogate, dtype, recurrent=recurrent, fixed=fixed))
+    return module.forward, module.backward
+
+
+def _source(
+    step: Traced, surrogate: str, dtype: str, *, recurrent: bool, fixed: Fixed | None
+) -> str:
+    """Return the source of the module that both kernels are in."""
     form = _Form(real_lines) if fixed is None else _Form(whole_lines, "dropped")
-    module = load(
-        f"""import numpy as np
+    return f"""import numpy as np
 from numba import njit
 
 kind = np.{dtype}
@@ -110,8 +117,6 @@ def spread(row, lane, out, size):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 {_backward(step, form, ANSWERED if recurrent else _LANES)}"""
-    )
-    return module.forward, module.backward
 
 
 @dataclass(frozen=True)

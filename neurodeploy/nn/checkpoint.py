@@ -8,9 +8,8 @@ A checkpoint is one plain dict,
      "state": {name: tensor}, "example": tensor or None}
 
 in torch's file format, read with `weights_only=True` and never otherwise: a file that needs more is
-refused. A part that several modules share (`SHARED`) is built once: "shared" in "model" lists the
-paths of each such part, and "state" has its weights under the first. Classes are looked up in
-`CLASSES`; a file cannot name any other. A network of a class of its own has {"graph": ...,
+refused. "model" is what `description` makes of it; "state" has the weights of a part that several
+modules share under the first of its paths. A network of a class of its own has {"graph": ...,
 "arrays": ...} instead of model and state (`frontends.torch`): it can be deployed, but not trained
 on. With a name that ends in .safetensors the same is two files (`tensor_files`).
 """
@@ -23,55 +22,18 @@ import pickle
 import pickletools
 import warnings
 import zipfile
-from collections import OrderedDict
 from pathlib import Path
 from typing import IO, Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from neurodeploy.errors import InputError, NeurodeployError, together
 from neurodeploy.files import new_file
 from neurodeploy.nn import tensor_files
-from neurodeploy.nn.adaptive import ALIF
-from neurodeploy.nn.celif import CELIF, CELIFNet, TemporalEncoding
-from neurodeploy.nn.compartments import TCLIF, TwoCompartment
-from neurodeploy.nn.delay import Delay
-from neurodeploy.nn.gsu import GSUBlock, GSUNetwork
-from neurodeploy.nn.integrate import CubaLIF, MultiSpikeLIF
-from neurodeploy.nn.layers import BatchNorm, Embedding, Readout, Scale
-from neurodeploy.nn.lstm import LSTM
-from neurodeploy.nn.maps import Conv, Pool
-from neurodeploy.nn.networks import SpikingMLP
-from neurodeploy.nn.neurons import LI, LIF, PRF, SpatialNeuron
-from neurodeploy.nn.parallel import ParallelLIF
-from neurodeploy.nn.s4d import S4D
-from neurodeploy.nn.sdn import SDN, SurrogateLIF, Threshold
-from neurodeploy.nn.sdtcm import SDTCM, SDTCMBlock
-from neurodeploy.nn.spiking_ssm import BinaryS4D, BinaryS4DBlock, SpikingSSM, SpikingSSMBlock
-from neurodeploy.nn.ternary import GSU, Ternary
+from neurodeploy.nn.description import build, describe, firsts, own_weights
 
 FORMAT, VERSION = "neurodeploy.model", 1
-SEQUENTIAL = "torch.nn.Sequential"
-CLASSES: dict[str, type[torch.nn.Module]] = {
-    **{c.__name__: c for c in (PRF, LIF, SpatialNeuron, LI, S4D, ALIF, TCLIF)},
-    **{c.__name__: c for c in (TwoCompartment, ParallelLIF, CubaLIF, MultiSpikeLIF, LSTM)},
-    **{c.__name__: c for c in (BatchNorm, Embedding, Readout, Scale, Conv, Pool, Delay)},
-    **{c.__name__: c for c in (CELIF, CELIFNet, TemporalEncoding)},
-    **{c.__name__: c for c in (SDTCMBlock, SDTCM, SpikingMLP, SDN, SurrogateLIF, Threshold)},
-    **{c.__name__: c for c in (SpikingSSMBlock, SpikingSSM, BinaryS4DBlock, BinaryS4D)},
-    "torch.nn.Linear": torch.nn.Linear,
-    "torch.nn.LayerNorm": torch.nn.LayerNorm,
-    "torch.nn.GELU": torch.nn.GELU,
-    "torch.nn.ReLU": torch.nn.ReLU,
-    "torch.nn.GLU": torch.nn.GLU,
-    "torch.nn.Dropout": torch.nn.Dropout,
-    "torch.nn.Identity": torch.nn.Identity,
-    **{c.__name__: c for c in (Ternary, GSU, GSUBlock, GSUNetwork)},
-}
-SHARED = (TemporalEncoding, SDN)  # what a network may use in several places
-NAMES = {kind: name for name, kind in CLASSES.items()}
 SAVE_HINT = "build the model from neurodeploy.nn and save it with neurodeploy.save(model, path)"
 
 
@@ -87,7 +49,7 @@ def save(
     another shape; E110 if the file cannot be written.
     """
     description = describe(model)
-    once = _own_weights(model)
+    once = own_weights(model)
     state = {name: _own(value) for name, value in model.state_dict().items() if name in once}
     write_content({"model": description, "state": state}, path, example)
 
@@ -128,10 +90,10 @@ def load_with_example(path: str | os.PathLike[str]) -> tuple[torch.nn.Module, Te
 def module_of(content: dict[str, Any], where: str) -> tuple[torch.nn.Module, Tensor | None]:
     """Return the model in the content of a checkpoint, and its example; errors as of `load`."""
     model, state = build(content["model"], where), content["state"]
-    weights, once = model.state_dict(), _own_weights(model)
+    weights, once = model.state_dict(), own_weights(model)
     _check_state({name: weights[name] for name in once}, state, where)
     model.load_state_dict(
-        {name: state[first] for name, first in _firsts(model).items()}, assign=True
+        {name: state[first] for name, first in firsts(model).items()}, assign=True
     )
     return model.eval(), content["example"]
 
@@ -140,155 +102,6 @@ def read_content(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return what is in a checkpoint; raises InputError E101, E102, E103 as `load` does."""
     two = Path(path).suffix == tensor_files.SUFFIX
     return _checked((tensor_files.read if two else _read)(Path(path)), str(path))
-
-
-def describe(model: torch.nn.Module) -> dict[str, Any]:
-    """Return the plain data from which `build` makes a model of the same structure.
-
-    Raises InputError E104, naming every module that it cannot describe.
-    """
-    unknown: list[str] = []
-    description = _describe(model, "", unknown)
-    shared = _shared(model)
-    if shared and not unknown:
-        description["shared"] = shared
-    if not unknown:
-        rebuilt, once = dict(build(description, "").named_modules()), dict(model.named_modules())
-        for name, module in model.named_modules(remove_duplicate=False):
-            if name not in once and _first(name, shared) == name:
-                unknown.append(f"{_shown(module, name)}, used more than once")
-            elif name in once and _identity(module) != _identity(rebuilt.get(name)):
-                unknown.append(f"{_shown(module, name)}, changed since it was built")
-    if unknown:
-        what = f"a checkpoint cannot describe {'; '.join(unknown)}"
-        raise InputError("E104", what, fix=f"use {', '.join((*CLASSES, SEQUENTIAL))}")
-    return description
-
-
-def _shared(model: torch.nn.Module) -> list[list[str]]:
-    """Return the paths of each part that stands in several places."""
-    paths: dict[int, list[str]] = {}
-    for name, module in model.named_modules(remove_duplicate=False):
-        if isinstance(module, SHARED):
-            paths.setdefault(id(module), []).append(name)
-    return [names for names in paths.values() if len(names) > 1]
-
-
-def _firsts(model: torch.nn.Module) -> dict[str, str]:
-    """Return for every name of a weight the name under which a file has it."""
-    shared = _shared(model)
-    return {key: _first(key, shared) for key in model.state_dict()}
-
-
-def _first(name: str, shared: list[list[str]]) -> str:
-    """Return what a part or weight is called in the first place of the shared part it is in."""
-    for first, *others in shared:
-        for path in others:
-            if f"{name}.".startswith(f"{path}."):
-                return first + name[len(path) :]
-    return name
-
-
-def _own_weights(model: torch.nn.Module) -> list[str]:
-    return list(dict.fromkeys(_firsts(model).values()))
-
-
-def _describe(module: torch.nn.Module, path: str, unknown: list[str]) -> dict[str, Any]:
-    kind = type(module)
-    if kind in NAMES:
-        try:
-            return {"class": NAMES[kind], "config": _config(module)}
-        except AttributeError:  # a part was replaced by one of another class
-            unknown.append(f"{_shown(module, path)}, changed since it was built")
-            return {}
-    if kind is not torch.nn.Sequential:
-        unknown.append(_shown(module, path))
-    children = [
-        [name, _describe(child, f"{path}.{name}" if path else name, unknown)]
-        for name, child in module.named_children()
-    ]
-    return {"class": SEQUENTIAL, "children": children}
-
-
-def _config(module: Any) -> dict[str, Any]:
-    if isinstance(module, torch.nn.Linear):
-        sizes = {"in_features": module.in_features, "out_features": module.out_features}
-        return {**sizes, "bias": module.bias is not None}
-    if isinstance(module, torch.nn.Dropout):
-        return {"p": module.p}
-    if isinstance(module, torch.nn.LayerNorm):
-        affine, bias = module.weight is not None, module.bias is not None
-        shape = list(module.normalized_shape)
-        named = {"eps": module.eps, "elementwise_affine": affine, "bias": bias or not affine}
-        return {"normalized_shape": shape, **named}
-    if isinstance(module, torch.nn.GELU):
-        return {"approximate": module.approximate}
-    if isinstance(module, torch.nn.GLU):
-        return {"dim": module.dim}
-    if isinstance(module, torch.nn.ReLU):
-        return {"inplace": module.inplace}
-    return {} if isinstance(module, torch.nn.Identity) else dict(module.config())
-
-
-def _shown(module: torch.nn.Module, path: str) -> str:
-    return f"{path or 'the model'} ({type(module).__module__}.{type(module).__qualname__})"
-
-
-def _identity(module: torch.nn.Module | None) -> Any:
-    """Return what must be equal for two modules to be the same but for their weights."""
-    kind = type(module)
-    names = sorted(module.state_dict()) if module is not None else []
-    return kind, names, _config(module) if kind in NAMES else None
-
-
-class _NoStart(TorchFunctionMode):
-    """Leave tensors as memory has them where modules set values to start from.
-
-    Their memory is not touched, and no random numbers are taken.
-    """
-
-    FILL = (Tensor.uniform_, Tensor.normal_)
-    DRAW = (torch.rand, torch.randn)
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        named = kwargs or {}
-        if func in self.FILL or getattr(func, "__module__", "") == torch.nn.init.__name__:
-            return args[0] if args else named["tensor"]
-        return (torch.empty if func in self.DRAW else func)(*args, **named)
-
-
-def build(description: Any, where: str) -> torch.nn.Module:
-    """Return the described model without weights: what its tensors hold means nothing."""
-    unknown: list[str] = []
-    try:
-        with _NoStart():
-            model = _build(description, unknown)
-            for first, *others in description.get("shared", ()) if not unknown else ():
-                for name in others:
-                    parent, _, leaf = name.rpartition(".")
-                    setattr(model.get_submodule(parent), leaf, model.get_submodule(first))
-    except NeurodeployError as error:
-        error.where = f"{where}: {error.where}" if where else error.where
-        raise
-    except (TypeError, KeyError, ValueError, RuntimeError) as error:
-        what = f"the description of the model is damaged: {error}"
-        raise InputError("E101", what, where=where, fix="save the model again") from error
-    if unknown:
-        what = f"the model has layers that are not known: {', '.join(sorted(set(unknown)))}"
-        fix = "upgrade neurodeploy if a later version saved the file"
-        raise InputError("E104", what, where=where, fix=fix)
-    return model
-
-
-def _build(description: Any, unknown: list[str]) -> torch.nn.Module:
-    name = description["class"]
-    if name == SEQUENTIAL:
-        children = [(str(key), _build(child, unknown)) for key, child in description["children"]]
-        return torch.nn.Sequential(OrderedDict(children))
-    if name not in CLASSES:
-        unknown.append(str(name))
-        return torch.nn.Identity()
-    return CLASSES[name](**description["config"])
 
 
 def _own(tensor: Tensor) -> Tensor:

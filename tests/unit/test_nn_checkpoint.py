@@ -45,7 +45,8 @@ from neurodeploy.nn import (
     load,
     save,
 )
-from neurodeploy.nn.checkpoint import CLASSES, load_with_example
+from neurodeploy.nn.checkpoint import load_with_example
+from neurodeploy.nn.description import CLASSES
 from neurodeploy.nn.ternary import GSU, Ternary
 
 Linear, Sequential = torch.nn.Linear, torch.nn.Sequential

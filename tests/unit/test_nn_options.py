@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from neurodeploy.nn.checkpoint import CLASSES
+from neurodeploy.nn.description import CLASSES
 from neurodeploy.nn.neurons import Neuron
 
 STEPS, BATCH, WIDTH = 30, 2, 4
