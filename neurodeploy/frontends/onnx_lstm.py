@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.frontends.onnx_values import Call, Const, Filled, Refused, Seq
-from neurodeploy.graph.ir import Concat, Linear, Lstm, Reduce
+from neurodeploy.graph.ir import Concat, Linear, Reduce
+from neurodeploy.graph.nonlinear import Lstm
 
 _FIX = "export it as torch.nn.LSTM does: from rest, with its own activations, without projections"
 

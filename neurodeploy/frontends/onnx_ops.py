@@ -28,20 +28,8 @@ from neurodeploy.frontends.onnx_values import (
     over_time,
     spread,
 )
-from neurodeploy.graph.ir import (
-    Add,
-    Affine,
-    BatchNorm,
-    Concat,
-    Gelu,
-    Glu,
-    LayerNorm,
-    Linear,
-    Op,
-    Product,
-    Reduce,
-    Relu,
-)
+from neurodeploy.graph.ir import Add, Affine, BatchNorm, Concat, Linear, Op, Reduce
+from neurodeploy.graph.nonlinear import Gelu, Glu, LayerNorm, Product, Relu
 
 Reader = Callable[[Call], Any]
 

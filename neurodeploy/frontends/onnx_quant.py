@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.frontends.onnx_values import Call, Const, Grid, Levels, Refused, Seq
-from neurodeploy.graph.ir import Quantize
+from neurodeploy.graph.nonlinear import Quantize
 
 DOMAINS = ("onnx.brevitas", "qonnx.custom_op.general", "finn.custom_op.general")
 VIEWS = ("Identity", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Cast")

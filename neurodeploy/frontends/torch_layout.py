@@ -19,20 +19,9 @@ import torch
 from torch import fx
 
 from neurodeploy.frontends.torch_shapes import SWAPS, letters_of, swapped
-from neurodeploy.graph.ir import (
-    Add,
-    Affine,
-    BatchNorm,
-    Concat,
-    Gelu,
-    LayerNorm,
-    Linear,
-    Op,
-    Product,
-    Reduce,
-    Relu,
-)
+from neurodeploy.graph.ir import Add, Affine, BatchNorm, Concat, Linear, Op, Reduce
 from neurodeploy.graph.maps import Maps
+from neurodeploy.graph.nonlinear import Gelu, LayerNorm, Product, Relu
 
 
 class Axis(NamedTuple):

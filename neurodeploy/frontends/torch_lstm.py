@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from neurodeploy.graph.ir import Concat, Linear, Lstm, Op
+from neurodeploy.graph.ir import Concat, Linear, Op
+from neurodeploy.graph.nonlinear import Lstm
 
 Add = Callable[[str, Op, list[str]], str]
 

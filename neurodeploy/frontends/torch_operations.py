@@ -12,7 +12,8 @@ from torch import fx
 from neurodeploy.frontends import torch_vectors
 from neurodeploy.frontends.torch_layout import Layouts
 from neurodeploy.frontends.torch_modules import rounded
-from neurodeploy.graph.ir import Add, Affine, Concat, Op, Product, Reduce, vector
+from neurodeploy.graph.ir import Add, Affine, Concat, Op, Reduce, vector
+from neurodeploy.graph.nonlinear import Product
 
 _SUMS = (operator.add, operator.iadd, torch.add)
 _PRODUCTS = (operator.mul, operator.imul, torch.mul)

@@ -11,7 +11,8 @@ from torch import fx
 
 from neurodeploy import nn
 from neurodeploy.graph.delay import Delay
-from neurodeploy.graph.ir import Gelu, Glu, LayerNorm, Linear, Op, Product, Relu, Ternary, vector
+from neurodeploy.graph.ir import Linear, Op, vector
+from neurodeploy.graph.nonlinear import Gelu, Glu, LayerNorm, Product, Relu, Ternary
 
 LEAVES = (nn.GSU, nn.Ternary, nn.Delay)
 _FUNCTIONS: dict[Any, str] = {

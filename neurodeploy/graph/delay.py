@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from neurodeploy.errors import InputError
-from neurodeploy.graph.ir import Array, VectorOp
+from neurodeploy.graph.ir import Array
+from neurodeploy.graph.nonlinear import VectorOp
 
 LONGEST = 1 << 16  #: steps
 

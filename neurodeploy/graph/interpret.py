@@ -25,15 +25,14 @@ from neurodeploy.graph.ir import (
     Graph,
     Input,
     Linear,
-    Lstm,
     Neurons,
     Node,
     Population,
     Reduce,
     Surrogate,
-    VectorOp,
 )
 from neurodeploy.graph.maps import Conv, Pool
+from neurodeploy.graph.nonlinear import Lstm, VectorOp
 from neurodeploy.graph.surrogate import predicted
 from neurodeploy.graph.vectors import lstm, values_of
 from neurodeploy.kernels import packed, real_kernel, share

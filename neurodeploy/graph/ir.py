@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,6 @@ from neurodeploy.neurons import SPECS, NeuronSpec
 Array = npt.NDArray[np.float64]
 
 REDUCTIONS = ("mean", "sum", "last")
-GELUS = ("erf", "tanh")
 _NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
 
 
@@ -221,106 +220,6 @@ class Concat(Op):
     def width_of(self, inputs: Sequence[int]) -> int:
         """Return the channels of all inputs."""
         return sum(inputs)
-
-
-@dataclass(frozen=True, eq=False)
-class VectorOp(Op):
-    """A nonlinear map of one step's values; `graph/vectors.py` has their values.
-
-    Only an `Lstm` and a `Delay` (`delay.py`) have a memory. Operands are its inputs, or `parts` of
-    the channels of one.
-    """
-
-    parts: ClassVar[int] = 1
-
-
-@dataclass(frozen=True, eq=False)
-class LayerNorm(VectorOp):
-    """y = gamma (x - mean(x)) / sqrt(var(x) + eps) + beta, mean and variance over the channels."""
-
-    gamma: Array
-    beta: Array
-    eps: float
-
-
-@dataclass(frozen=True, eq=False)
-class Gelu(VectorOp):
-    """x P(a normal number < x): exact ("erf"), or approximated by a "tanh"."""
-
-    form: str
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.form not in GELUS:
-            raise InputError("E107", f"unknown GELU {self.form!r}", fix=f"use {GELUS}")
-
-
-@dataclass(frozen=True, eq=False)
-class Relu(VectorOp):
-    """max(x, 0)."""
-
-
-@dataclass(frozen=True, eq=False)
-class Rescale(VectorOp):
-    """x itself; in integers, its channels get one unit."""
-
-
-@dataclass(frozen=True, eq=False)
-class Quantize(VectorOp):
-    """x on a grid: scale * clip(rint(x / scale), low, high), halves to even; low <= 0 <= high."""
-
-    scale: float
-    low: int
-    high: int
-
-
-@dataclass(frozen=True, eq=False)
-class Glu(VectorOp):
-    """The first half of the channels times the sigmoid of the second half."""
-
-    parts: ClassVar[int] = 2
-
-    def width_of(self, inputs: Sequence[int]) -> int:
-        """Return half of the channels."""
-        return inputs[0] // 2
-
-
-@dataclass(frozen=True, eq=False)
-class Lstm(VectorOp):
-    """Long short-term memory: the cell and its gates, behind the Linear that drives them.
-
-    The channels it reads drive, in quarters, the gates i, f, g, o; `recurrent` [4 width, width]
-    adds what they hear of the output of the step before (zero at first, as is the cell c):
-
-        c = sigmoid(f) c + sigmoid(i) tanh(g)        y = sigmoid(o) tanh(c)
-
-    (Gers et al. 2000, the order of gates as in torch). `reverse`: from the last step to the first.
-    """
-
-    parts: ClassVar[int] = 4
-
-    recurrent: Array
-    reverse: bool = False
-
-    def width_of(self, inputs: Sequence[int]) -> int:
-        """Return a quarter of the channels."""
-        return inputs[0] // 4
-
-
-@dataclass(frozen=True, eq=False)
-class Product(VectorOp):
-    """The product of its two inputs, channel by channel."""
-
-
-@dataclass(frozen=True, eq=False)
-class Ternary(VectorOp):
-    """1 where x >= t, else -1 where x <= -t, else 0.
-
-    t is `level`, or, `per_step`, `level` times the largest |x| among the channels of that step.
-    """
-
-    per_step: bool
-    level: float
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,27 +24,29 @@ from neurodeploy.graph.ir import (
     Array,
     BatchNorm,
     Concat,
-    Gelu,
-    Glu,
     Graph,
     Input,
-    LayerNorm,
     Linear,
-    Lstm,
     Neurons,
     Node,
     Op,
     Population,
-    Product,
-    Quantize,
     Range,
     Reduce,
-    Relu,
-    Rescale,
     Surrogate,
-    Ternary,
 )
 from neurodeploy.graph.maps import Conv, Pool
+from neurodeploy.graph.nonlinear import (
+    Gelu,
+    Glu,
+    LayerNorm,
+    Lstm,
+    Product,
+    Quantize,
+    Relu,
+    Rescale,
+    Ternary,
+)
 from neurodeploy.neurons import SPECS
 
 FORMAT, VERSION = "neurodeploy.graph", 1

@@ -18,20 +18,16 @@ from neurodeploy.graph.ir import (
     Concat,
     Graph,
     Input,
-    LayerNorm,
     Linear,
     Neurons,
     Node,
     Op,
     Population,
-    Product,
-    Quantize,
     Reduce,
     Surrogate,
-    Ternary,
-    VectorOp,
 )
 from neurodeploy.graph.maps import Conv, Maps, Pool
+from neurodeploy.graph.nonlinear import LayerNorm, Product, Quantize, Ternary, VectorOp
 from neurodeploy.matrices import Scaled
 from neurodeploy.neurons import SPECS
 

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.graph.delay import Delay, delayed
-from neurodeploy.graph.ir import (
-    Array,
+from neurodeploy.graph.ir import Array
+from neurodeploy.graph.nonlinear import (
     Gelu,
     Glu,
     LayerNorm,

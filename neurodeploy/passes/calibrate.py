@@ -28,14 +28,13 @@ from neurodeploy.graph.ir import (
     Concat,
     Graph,
     Input,
-    Lstm,
     Node,
     Op,
     Population,
     Range,
     Reduce,
-    VectorOp,
 )
+from neurodeploy.graph.nonlinear import Lstm, VectorOp
 from neurodeploy.graph.vectors import bounds_of, cell_bound
 from neurodeploy.graph.weights import Weighted, bounds
 from neurodeploy.neurons import Kind

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.graph.maps import Conv
-from neurodeploy.program import ir
+from neurodeploy.program import ir, synapses
 
 
 def convolutions(
     op: Conv, weight: ir.Ints, parts: Sequence[tuple[str, int]], how: Mapping[str, Any]
-) -> tuple[ir.Conv, ...]:
+) -> tuple[synapses.Conv, ...]:
     """Return one edge per part of the input, (name, channels), with integer weights."""
     groups, size = op.groups, op.shape[1:]
     if len(parts) > 1 and groups > 1:
@@ -26,7 +26,9 @@ def convolutions(
     maps = [width // op.windows.inputs for _, width in parts]
     columns = np.split(weight, np.cumsum(maps)[:-1], axis=1) if len(parts) > 1 else [weight]
     return tuple(
-        ir.Conv(source=name, weight=own, shape=(count, *size), **settings, groups=groups, **how)
+        synapses.Conv(
+            source=name, weight=own, shape=(count, *size), **settings, groups=groups, **how
+        )
         for (name, _), count, own in zip(parts, maps, columns, strict=True)
     )
 

@@ -29,19 +29,14 @@ from neurodeploy.graph.ir import (
     Graph,
     Input,
     Linear,
-    Lstm,
     Neurons,
     Node,
     Op,
     Population,
-    Quantize,
     Reduce,
-    Relu,
-    Rescale,
-    Ternary,
-    VectorOp,
 )
 from neurodeploy.graph.maps import Conv, Pool
+from neurodeploy.graph.nonlinear import Lstm, Quantize, Relu, Rescale, Ternary, VectorOp
 from neurodeploy.graph.weights import Weighted, matrix, spread
 from neurodeploy.matrices import Matrix, times
 from neurodeploy.neurons import Kind

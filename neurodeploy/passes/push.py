@@ -37,13 +37,12 @@ from neurodeploy.graph.ir import (
     Concat,
     Graph,
     Input,
-    LayerNorm,
     Neurons,
     Node,
     Population,
     Reduce,
-    VectorOp,
 )
+from neurodeploy.graph.nonlinear import LayerNorm, VectorOp
 from neurodeploy.graph.weights import Weighted, behind, in_front, product, spread, with_bias
 
 

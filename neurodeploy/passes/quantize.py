@@ -16,17 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from neurodeploy.errors import NeurodeployError, together
-from neurodeploy.graph.ir import (
-    Affine,
-    Array,
-    Concat,
-    Graph,
-    Input,
-    Population,
-    Reduce,
-    VectorOp,
-)
+from neurodeploy.graph.ir import Affine, Array, Concat, Graph, Input, Population, Reduce
 from neurodeploy.graph.maps import Conv
+from neurodeploy.graph.nonlinear import VectorOp
 from neurodeploy.graph.weights import Weighted, matrix, per_row, rows_of, spread
 from neurodeploy.matrices import Matrix, blocks, times
 from neurodeploy.passes.bits import (
@@ -52,7 +44,7 @@ from neurodeploy.passes.lowerable import (
 from neurodeploy.passes.registers import Registers
 from neurodeploy.passes.units import Units, input_format
 from neurodeploy.passes.vector_nodes import VectorLowering
-from neurodeploy.program import ir
+from neurodeploy.program import ir, synapses
 from neurodeploy.targets import Target
 
 
@@ -171,16 +163,16 @@ class _Lowering:
         shapeless = isinstance(op, Input | Affine | Concat)
         return not (shapeless or is_head(self.graph, name) or self.units.private(name))
 
-    def _edges(self, name: str, unit: Array) -> tuple[ir.Edge, ...]:
+    def _edges(self, name: str, unit: Array) -> tuple[synapses.Edge, ...]:
         """Return the edges that bring node `name` to a reader whose current is worth `unit`."""
         node = self.graph[name]
         if isinstance(node.op, Affine):
-            return (ir.Tap(source=node.inputs[0], sign=node.op.gain.astype(np.int64)),)
+            return (synapses.Tap(source=node.inputs[0], sign=node.op.gain.astype(np.int64)),)
         if not self.units.private(name):
-            return (ir.Tap(source=name, sign=np.ones(self.graph.widths[name], np.int64)),)
+            return (synapses.Tap(source=name, sign=np.ones(self.graph.widths[name], np.int64)),)
         return self._dense(name, unit)
 
-    def _dense(self, name: str, unit: Array) -> tuple[ir.Weighted, ...]:
+    def _dense(self, name: str, unit: Array) -> tuple[synapses.Weighted, ...]:
         """Return the edges of a Linear or Conv: one, or one per part of a concatenation."""
         weight = self.units.integers(name, unit)
         exponent = self.units.exponents.get(name, 0)
@@ -194,7 +186,7 @@ class _Lowering:
         ends = np.cumsum([self.graph.widths[part] for part in parts])[:-1]
         columns = np.split(weight, ends, axis=1)
         pairs = zip(parts, columns, strict=True)
-        return tuple(ir.Dense(source=part, weight=own, **how) for part, own in pairs)
+        return tuple(synapses.Dense(source=part, weight=own, **how) for part, own in pairs)
 
     def _note_weights(self, name: str, weight: ir.Ints, unit: Array) -> None:
         op, exact = self.units.op(name), self.units.weights(name)
@@ -283,7 +275,7 @@ class _Lowering:
             )
         )
 
-    def _recurrent(self, name: str, unit: Array) -> tuple[ir.Dense, ...]:
+    def _recurrent(self, name: str, unit: Array) -> tuple[synapses.Dense, ...]:
         """Return the edge from a node to itself, if there is one, in the unit of its currents."""
         exact = self.units.recurrent_weights(name)
         if exact is None:
@@ -291,7 +283,7 @@ class _Lowering:
         own = recurrent_name(name)
         most = self.units.weight_max(own)
         weight = np.clip(self.units.recurrent(name, unit), -most, most)
-        edge = ir.Dense(
+        edge = synapses.Dense(
             source=name,
             weight=weight.astype(np.int64),
             weight_bits=self.units.bits[own],
@@ -357,7 +349,7 @@ class _Lowering:
         if peaks is not None:
             self.notes[own] = {"on_grid": on_grid}
         whole = [
-            ir.fitted(np.rint(part * unit / scale[rows, None]).astype(np.int64))
+            synapses.fitted(np.rint(part * unit / scale[rows, None]).astype(np.int64))
             for rows, part in blocks(weight)
         ]
         return ir.Readout(
@@ -399,6 +391,6 @@ def _error_rms(weight: ir.Ints, unit: Array, exact: Iterable[tuple[slice, Array]
     return error / size if size else 0.0
 
 
-def _signed(edge: ir.Edge, sign: Array) -> ir.Edge:
-    assert isinstance(edge, ir.Tap)
+def _signed(edge: synapses.Edge, sign: Array) -> synapses.Edge:
+    assert isinstance(edge, synapses.Tap)
     return replace(edge, sign=edge.sign * sign.astype(np.int64))

@@ -20,10 +20,11 @@ from typing import NamedTuple
 import numpy as np
 
 from neurodeploy.passes.pieces import Piece, needs, room
-from neurodeploy.program.ir import Edge, Ints, Program, Reals, Source, edges
+from neurodeploy.program.ir import Ints, Program, Reals, Source, edges
 from neurodeploy.program.phases import phases
 from neurodeploy.program.reference import execute, to_integers
 from neurodeploy.program.run import node_count
+from neurodeploy.program.synapses import Edge
 from neurodeploy.targets import Target
 from neurodeploy.targets.cycles import Machine
 

@@ -25,27 +25,15 @@ import numpy as np
 
 from neurodeploy.errors import InputError
 from neurodeploy.graph.delay import Delay
-from neurodeploy.graph.ir import (
-    Add,
-    Affine,
-    Array,
-    Concat,
-    Graph,
-    Input,
-    Lstm,
-    Population,
-    Quantize,
-    Range,
-    Reduce,
-    Ternary,
-    VectorOp,
-)
+from neurodeploy.graph.ir import Add, Affine, Array, Concat, Graph, Input, Population, Range, Reduce
 from neurodeploy.graph.maps import Conv
+from neurodeploy.graph.nonlinear import Lstm, Quantize, Ternary, VectorOp
 from neurodeploy.graph.weights import Weighted, one_size, per_row, rows_of, spread, times_columns
 from neurodeploy.matrices import blocks
 from neurodeploy.passes.bits import recurrent_name
 from neurodeploy.passes.grids import grid_units, row_tops
-from neurodeploy.program.ir import Ints, fitted
+from neurodeploy.program.ir import Ints
+from neurodeploy.program.synapses import fitted
 
 EXPONENT_MAX = 7
 WIDE_BITS = 16  #: of what a vector operation sends where no weights multiply it

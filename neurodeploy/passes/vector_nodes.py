@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.graph.delay import Delay
-from neurodeploy.graph.ir import Affine, Array, Graph, Input, Lstm, Population, VectorOp
+from neurodeploy.graph.ir import Affine, Array, Graph, Input, Population
+from neurodeploy.graph.nonlinear import Lstm, VectorOp
 from neurodeploy.graph.weights import Weighted, spread
 from neurodeploy.passes.units import Units
 from neurodeploy.passes.vectors import Operand, Register, build, scaling
-from neurodeploy.program import ir
+from neurodeploy.program import ir, synapses
 from neurodeploy.targets.schema import Numbers
 
 
@@ -33,8 +34,8 @@ class VectorLowering:
 
     graph: Graph
     units: Units
-    dense: Callable[[str, Array], tuple[ir.Edge, ...]]
-    again: Callable[[str, Array], tuple[ir.Edge, ...]]
+    dense: Callable[[str, Array], tuple[synapses.Edge, ...]]
+    again: Callable[[str, Array], tuple[synapses.Edge, ...]]
     margin: float  #: a format holds this many times what calibration saw
     numbers: Numbers
 
@@ -81,7 +82,7 @@ class VectorLowering:
         currents = [part for _, unit, _ in found for part in np.split(unit, op.parts)]
         return node, tuple(currents)
 
-    def _operand(self, name: str) -> tuple[tuple[ir.Edge, ...], Array, Operand]:
+    def _operand(self, name: str) -> tuple[tuple[synapses.Edge, ...], Array, Operand]:
         """Return the edges that bring node `name` to a vector operation, and what they bring.
 
         Its current has the unit [width]; in between, an Affine may scale it.
@@ -91,13 +92,13 @@ class VectorLowering:
         if isinstance(op, Affine):
             gain, bias, source = op.gain, op.bias, self.graph[name].inputs[0]
         linear = self.graph[source].op
-        edges: tuple[ir.Edge, ...]
+        edges: tuple[synapses.Edge, ...]
         if self.units.private(source) and isinstance(linear, Weighted):
             unit, bias = self.units.rows(source), bias + gain * spread(linear, linear.bias)
             edges = self.dense(source, unit)
         else:
             unit = self.units.of(source)
-            edges = (ir.Tap(source=source, sign=np.ones(len(unit), np.int64)),)
+            edges = (synapses.Tap(source=source, sign=np.ones(len(unit), np.int64)),)
         seen = self.units.seen(name)
         reach = self.margin * max(np.abs(seen.low).max(), np.abs(seen.high).max())
         return edges, unit, Operand(unit * gain, bias, float(reach))
@@ -139,13 +140,13 @@ def _split(operand: Operand, parts: int) -> list[Operand]:
     return [Operand(unit, bias, operand.reach) for unit, bias in pairs]
 
 
-def _grouped(edges: tuple[ir.Edge, ...], parts: int) -> list[tuple[ir.Edge, ...]]:
+def _grouped(edges: tuple[synapses.Edge, ...], parts: int) -> list[tuple[synapses.Edge, ...]]:
     """Return the edges into each part of the channels."""
     if parts == 1:
         return [edges]
-    rows: list[list[ir.Edge]] = [[] for _ in range(parts)]
+    rows: list[list[synapses.Edge]] = [[] for _ in range(parts)]
     for edge in edges:
-        assert isinstance(edge, ir.Dense)
+        assert isinstance(edge, synapses.Dense)
         for row, weight in zip(rows, np.split(edge.weight, parts), strict=True):
             row.append(replace(edge, weight=weight))
     return [tuple(row) for row in rows]

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.graph.delay import Delay
-from neurodeploy.graph.ir import (
-    Array,
+from neurodeploy.graph.ir import Array
+from neurodeploy.graph.nonlinear import (
     Gelu,
     Glu,
     LayerNorm,

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from neurodeploy.errors import FitError
-from neurodeploy.program.ir import Population, Program, Tap, Vector, edges
+from neurodeploy.program.ir import Population, Program, Vector, edges
 from neurodeploy.program.limits import Broken, Limit
+from neurodeploy.program.synapses import Tap
 from neurodeploy.targets import Target
 
 

@@ -18,18 +18,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from neurodeploy.errors import InputError
-from neurodeploy.program.ir import (
-    Conv,
-    Dense,
-    Population,
-    Program,
-    Readout,
-    Slice,
-    Source,
-    Stream,
-    Tap,
-    Vector,
-)
+from neurodeploy.program.ir import Population, Program, Readout, Slice, Source, Stream, Vector
+from neurodeploy.program.synapses import Conv, Dense, Tap
 from neurodeploy.program.words import Word
 from neurodeploy.targets.schema import Numbers, target_from
 

@@ -13,20 +13,9 @@ import numpy as np
 
 from neurodeploy.errors import FitError, NeurodeployError, together
 from neurodeploy.matrices import bounds
-from neurodeploy.program.ir import (
-    Conv,
-    Dense,
-    Edge,
-    Population,
-    Program,
-    Reals,
-    Source,
-    Stream,
-    Tap,
-    Vector,
-    backwards,
-)
+from neurodeploy.program.ir import Population, Program, Reals, Source, Stream, Vector, backwards
 from neurodeploy.program.memory import Footprint, footprint
+from neurodeploy.program.synapses import Conv, Dense, Edge, Tap
 from neurodeploy.targets import Target
 
 Broken = Iterator[tuple[str, float, float]]

@@ -14,17 +14,8 @@ import numpy as np
 from neurodeploy.arith import Fixed
 from neurodeploy.errors import InputError, require_rows
 from neurodeploy.neurons.spec import over_batch
-from neurodeploy.program.ir import (
-    Edge,
-    Ints,
-    Population,
-    Program,
-    Readout,
-    Reals,
-    Source,
-    Vector,
-    edges,
-)
+from neurodeploy.program.ir import Ints, Population, Program, Readout, Reals, Source, Vector, edges
+from neurodeploy.program.synapses import Edge
 from neurodeploy.program.vector import registers, step
 from neurodeploy.program.vector import run as run_vector
 from neurodeploy.tokens import one_hot

@@ -11,7 +11,6 @@ import numpy as np
 
 from neurodeploy.program.cycles import Cycles
 from neurodeploy.program.ir import (
-    Edge,
     Ints,
     Population,
     Program,
@@ -19,11 +18,11 @@ from neurodeploy.program.ir import (
     Slice,
     Source,
     Stream,
-    Tap,
     Vector,
     edges,
 )
 from neurodeploy.program.reference import worth
+from neurodeploy.program.synapses import Edge, Tap
 from neurodeploy.program.vector import cost, read_bits, written_bits
 
 

@@ -6,18 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.program.ir import (
-    Conv,
-    Dense,
-    Edge,
-    Population,
-    Program,
-    ProgramNode,
-    Source,
-    Tap,
-    Vector,
-    edges,
-)
+from neurodeploy.program.ir import Population, Program, ProgramNode, Source, Vector, edges
+from neurodeploy.program.synapses import Conv, Dense, Edge, Tap
 
 
 def program_text(program: Program) -> str:

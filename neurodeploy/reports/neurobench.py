@@ -24,19 +24,10 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.errors import InputError
-from neurodeploy.program.ir import (
-    Conv,
-    Dense,
-    Ints,
-    Population,
-    Program,
-    Source,
-    Tap,
-    Vector,
-    edges,
-)
+from neurodeploy.program.ir import Ints, Population, Program, Source, Vector, edges
 from neurodeploy.program.memory import footprint
 from neurodeploy.program.run import Run
+from neurodeploy.program.synapses import Conv, Dense, Tap
 
 _ACTIVATIONS = ("relu", "ternary", "ternary_step")
 

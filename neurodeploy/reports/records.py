@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from neurodeploy.passes.pipeline import PASSES
-from neurodeploy.program import ir
+from neurodeploy.program import ir, synapses
 from neurodeploy.program.buffers import buffers, peak_bits
 from neurodeploy.program.limits import core_loads
 from neurodeploy.program.memory import Footprint, footprint
@@ -57,7 +57,7 @@ def program_record(program: ir.Program) -> dict[str, Any]:
 def _weight_bits(program: ir.Program) -> list[int]:
     """Return the weight bits of every edge with weights."""
     found = [edge for node in program for edge in ir.edges(node)]
-    return [edge.weight_bits for edge in found if not isinstance(edge, ir.Tap)]
+    return [edge.weight_bits for edge in found if not isinstance(edge, synapses.Tap)]
 
 
 def _input(source: ir.Source) -> str:
@@ -87,7 +87,7 @@ def _layer(program: ir.Program, node: ir.ProgramNode) -> dict[str, Any]:
         "reads": [edge.source for edge in ir.edges(node)],
         "delays": [edge.delay for edge in ir.edges(node)],
         "weight_bits": [
-            None if isinstance(edge, ir.Tap) else edge.weight_bits for edge in ir.edges(node)
+            None if isinstance(edge, synapses.Tap) else edge.weight_bits for edge in ir.edges(node)
         ],
         "words": _words(node) if isinstance(node, ir.Population) else {},
         "synapses": need.synapses,
@@ -98,7 +98,7 @@ def _layer(program: ir.Program, node: ir.ProgramNode) -> dict[str, Any]:
 
 def _maps(node: ir.ProgramNode) -> list[int] | None:
     """Return the maps that a node's channels are, [maps, *size]; None where they are none."""
-    found = (edge.out_shape for edge in ir.edges(node) if isinstance(edge, ir.Conv))
+    found = (edge.out_shape for edge in ir.edges(node) if isinstance(edge, synapses.Conv))
     shape = next(found, None)
     return None if shape is None else list(shape)
 

@@ -26,8 +26,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurodeploy.graph.ir import Affine, Array, Graph, Lstm, Node, Op, Population, Range, Reduce
+from neurodeploy.graph.ir import Affine, Array, Graph, Node, Op, Population, Range, Reduce
 from neurodeploy.graph.maps import Conv
+from neurodeploy.graph.nonlinear import Lstm
 from neurodeploy.graph.weights import Weighted, one_size, per_row, spread
 from neurodeploy.matrices import blocks
 from neurodeploy.neurons import Kind

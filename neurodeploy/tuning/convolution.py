@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from neurodeploy.program import ir
+from neurodeploy.program import synapses
 from neurodeploy.tuning.reading import straight
 
 
-def convolved(value: Tensor, weight: Tensor, edge: ir.Conv) -> Tensor:
+def convolved(value: Tensor, weight: Tensor, edge: synapses.Conv) -> Tensor:
     """Return the convolution of values [T, B, in * inputs], [T, B, out * positions]."""
     axes = len(edge.shape) - 1
     run: Any = (functional.conv1d, functional.conv2d)[axes - 1]
@@ -27,7 +27,7 @@ def convolved(value: Tensor, weight: Tensor, edge: ir.Conv) -> Tensor:
     return made.reshape(*value.shape[:2], -1)
 
 
-def rounded(edge: ir.Conv, weight: Tensor, groups: int, first: int, units: Any) -> Tensor:
+def rounded(edge: synapses.Conv, weight: Tensor, groups: int, first: int, units: Any) -> Tensor:
     """Return an edge's integers, with the gradient of the real weights that they stand for.
 
     weight [out, in / groups, *kernel], of which the edge brings the input maps from `first` on.

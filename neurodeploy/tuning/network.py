@@ -22,15 +22,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurodeploy.graph.ir import Affine, Graph, Op, Population, VectorOp
+from neurodeploy.graph.ir import Affine, Graph, Op, Population
 from neurodeploy.graph.maps import Conv
+from neurodeploy.graph.nonlinear import VectorOp
 from neurodeploy.graph.weights import Weighted
 from neurodeploy.neurons import Kind
 from neurodeploy.passes.bits import Bits, coefficient_bits, words_of
 from neurodeploy.passes.coefficients import sound
 from neurodeploy.passes.lowerable import Lowerable
 from neurodeploy.passes.quantize import Quantize
-from neurodeploy.program import ir
+from neurodeploy.program import ir, synapses
 from neurodeploy.program.reference import to_integers
 from neurodeploy.targets import Target
 from neurodeploy.tuning.constants import Constants
@@ -119,7 +120,9 @@ class _Pass:
                 self.units[node.name] = node.unit
         return self._readout()
 
-    def _current(self, edges: Sequence[ir.Edge], unit: Any, rows: slice = slice(None)) -> Tensor:
+    def _current(
+        self, edges: Sequence[synapses.Edge], unit: Any, rows: slice = slice(None)
+    ) -> Tensor:
         """Return the sum over edges, one of which is worth `unit` [width].
 
         rows: those of their Linears that it comes from.
@@ -128,12 +131,12 @@ class _Pass:
         column: dict[str, int] = {}
         for edge in edges:
             value = self.values[edge.source]
-            if isinstance(edge, ir.Dense):
+            if isinstance(edge, synapses.Dense):
                 first = column.get(edge.linear, 0)
                 column[edge.linear] = last = first + edge.weight.shape[1]
                 weight = self._trained(edge, (rows, slice(first, last)))
                 part = value @ self._weight(edge, weight, unit).T
-            elif isinstance(edge, ir.Conv):
+            elif isinstance(edge, synapses.Conv):
                 first = column.get(edge.linear, 0)
                 column[edge.linear] = first + edge.shape[0]
                 part = convolved(value, self._kernel(edge, unit, first), edge)
@@ -145,12 +148,12 @@ class _Pass:
             total = total + part
         return total
 
-    def _trained(self, edge: ir.Dense, where: tuple[slice, slice]) -> Tensor | None:
+    def _trained(self, edge: synapses.Dense, where: tuple[slice, slice]) -> Tensor | None:
         """Return the real weights of an edge; what lowering wrote out has none."""
         weight = self.tensors.get((edge.linear, "weight"))
         return None if weight is None or weight.ndim != 2 else weight[where]
 
-    def _weight(self, edge: ir.Dense, weight: Tensor | None, unit: Any) -> Tensor:
+    def _weight(self, edge: synapses.Dense, weight: Tensor | None, unit: Any) -> Tensor:
         """Return the integers of an edge, with the gradient of the real weights they stand for."""
         whole = _tensor(edge.weight)
         if weight is None:
@@ -158,7 +161,7 @@ class _Pass:
         scale = unit[:, None] * 2.0**edge.exponent / self.units[edge.source]
         return straight(weight / _tensor(scale), whole)
 
-    def _kernel(self, edge: ir.Conv, unit: Any, first: int) -> Tensor:
+    def _kernel(self, edge: synapses.Conv, unit: Any, first: int) -> Tensor:
         weight, op = self.tensors.get((edge.linear, "weight")), self.graph[edge.linear].op
         if weight is None or not isinstance(op, Conv):
             return _tensor(edge.weight)
@@ -217,7 +220,7 @@ class _Pass:
             others = [e for e in ends if e.source != node.name]
             currents.append(self._current(others, unit, rows))
             for edge in ends:
-                if isinstance(edge, ir.Dense) and edge.source == node.name:
+                if isinstance(edge, synapses.Dense) and edge.source == node.name:
                     weight = self._weight(edge, self.tensors[node.name, "recurrent"][rows], unit)
                     again.append(weight * 2.0**edge.exponent)
         operands = [
@@ -262,7 +265,7 @@ class _Pass:
 
 def _reads(node: ir.Population | ir.Vector, source: str) -> bool:
     """Whether a Linear lives in the edges of a node."""
-    return any(isinstance(edge, ir.Weighted) and edge.linear == source for edge in node.edges)
+    return any(isinstance(edge, synapses.Weighted) and edge.linear == source for edge in node.edges)
 
 
 def _offset(found: Head, readout: ir.Readout) -> Tensor:

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from neurodeploy.graph.delay import Delay
-from neurodeploy.graph.ir import (
+from neurodeploy.graph.nonlinear import (
     Gelu,
     Glu,
     LayerNorm,

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 import neurodeploy as nd
-from neurodeploy.program.ir import Dense, Population, Source, Vector, edges
+from neurodeploy.program.ir import Population, Source, Vector, edges
 from neurodeploy.program.run import node_count
+from neurodeploy.program.synapses import Dense
 from neurodeploy.reports.analytic import FAMILIES, expected
 from neurodeploy.reports.energy import energy, of_run
 

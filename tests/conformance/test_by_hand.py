@@ -22,7 +22,8 @@ import neurodeploy as nd
 from neurodeploy.arith import OVERFLOWS, ROUNDINGS
 from neurodeploy.errors import FitError
 from neurodeploy.neurons import SPECS
-from neurodeploy.program.ir import Population, Program, Readout, Source, Stream, Tap
+from neurodeploy.program.ir import Population, Program, Readout, Source, Stream
+from neurodeploy.program.synapses import Tap
 
 FORMATS = [(1, 4), (12, 24), (30, 32), (6, 8)]  # bits that products drop, bits of a register
 WAYS = list(product(FORMATS, ROUNDINGS, OVERFLOWS))

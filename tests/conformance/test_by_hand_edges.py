@@ -20,7 +20,8 @@ from support.programs import CURRENT, Layer, program
 from neurodeploy.arith import OVERFLOWS, ROUNDINGS
 from neurodeploy.neurons import SPECS
 from neurodeploy.passes.pipeline import compile_graph
-from neurodeploy.program.ir import Conv, Edge, ProgramNode, Source
+from neurodeploy.program.ir import ProgramNode, Source
+from neurodeploy.program.synapses import Conv, Edge
 from neurodeploy.program.vector import KINDS
 from neurodeploy.targets import target
 

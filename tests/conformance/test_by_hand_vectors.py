@@ -17,7 +17,7 @@ from support.programs import CURRENT, Layer, program
 
 from neurodeploy.arith import OVERFLOWS, ROUNDINGS
 from neurodeploy.neurons import SPECS
-from neurodeploy.program.ir import Dense, Tap
+from neurodeploy.program.synapses import Dense, Tap
 from neurodeploy.program.vector import KINDS
 
 SOURCES = [(0, 1), (-1, 1), (-128, 127), (-CURRENT, CURRENT)]

@@ -24,7 +24,7 @@ from neurodeploy.graph.rules import check
 from neurodeploy.passes.calibrate import Calibrate
 from neurodeploy.passes.convolutions import convolutions as convolutions_of
 from neurodeploy.passes.pipeline import compile_graph, fold
-from neurodeploy.program import ir
+from neurodeploy.program import ir, synapses
 from neurodeploy.program.io import read as read_program
 from neurodeploy.program.io import write as write_program
 from neurodeploy.program.limits import core_loads, current_bounds
@@ -51,7 +51,7 @@ def made(seed, axes, spiking, *, chip="asic45", **how):
 
 
 def convolutions(program):
-    return [(n, e) for n in program for e in ir.edges(n) if isinstance(e, ir.Conv)]
+    return [(n, e) for n in program for e in ir.edges(n) if isinstance(e, synapses.Conv)]
 
 
 @every_case
@@ -137,7 +137,7 @@ def test_every_setting_of_one_convolution(seed, tmp_path):
     x[:, 0] = 0
     x[:, 1] = x[:, 1] if spiking else 1000 * np.sign(x[:, 1])
     (edge,) = program["n1"].edges
-    assert (type(edge), edge.weight.shape) == (ir.Conv, op.weight.shape)
+    assert (type(edge), edge.weight.shape) == (synapses.Conv, op.weight.shape)
     want = execute(unrolled(program), to_integers(program.source, x)[0]).values["n1"]
     done = execute(program, to_integers(program.source, x)[0]).values["n1"]
     found = simulate(program, x, record=["n1"])
@@ -197,7 +197,7 @@ def test_rows_of_weights_are_those_that_each_core_reads(seed):
     found = simulate(program, x, record=[node.name for node in program])
     pairs = [(node, edge) for node in program for edge in ir.edges(node)]
     for (node, edge), count in zip(pairs, found.edges, strict=True):
-        if not isinstance(edge, ir.Conv):
+        if not isinstance(edge, synapses.Conv):
             continue
         ones = edge.windows.matrix(np.ones_like(edge.weight), edge.groups)
         sent = (found.values[edge.source] != 0).sum(axis=(0, 1))
@@ -396,7 +396,7 @@ def test_a_convolution_of_membranes_has_weights_of_its_own_at_every_position():
     graph = chain_of(neurons(rng, "li", 8), op, neurons(rng, "lif", 12), width=8)
     x = inputs_for(rng, graph, steps=20)
     program = compile_graph(graph, target("asic45"), calibration=x, verify=True).program
-    assert isinstance(program["n2"].edges[0], ir.Dense)
+    assert isinstance(program["n2"].edges[0], synapses.Dense)
     agree = np.mean((interpret(graph, x) != 0) == (simulate(program, x).outputs != 0))
     assert agree > 0.98
 
@@ -420,7 +420,7 @@ def test_a_convolution_may_be_the_output_of_every_step():
     x = inputs_for(rng, graph, steps=20)
     program = compile_graph(graph, target("asic45"), calibration=x, bits=16).program
     np.testing.assert_allclose(simulate(program, x).outputs, interpret(graph, x), atol=1e-3)
-    assert [type(edge) for edge in program["n1"].edges] == [ir.Conv]
+    assert [type(edge) for edge in program["n1"].edges] == [synapses.Conv]
 
 
 def test_one_unit_per_map_also_where_neurons_hear_themselves():
@@ -429,7 +429,7 @@ def test_one_unit_per_map_also_where_neurons_hear_themselves():
     graph = chain_of(op, neurons(rng, "lif", 12, recurrent=True), width=6)
     x = inputs_for(rng, graph, steps=20)
     program = compile_graph(graph, target("loihi2"), calibration=x, verify=True).program
-    assert [type(edge) for edge in program["n1"].edges] == [ir.Conv, ir.Dense]
+    assert [type(edge) for edge in program["n1"].edges] == [synapses.Conv, synapses.Dense]
     done = execute(program, to_integers(program.source, x)[0])
     found = simulate(program, x, record=["n1"])
     np.testing.assert_array_equal(found.values["n1"], done.values["n1"])

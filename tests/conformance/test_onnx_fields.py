@@ -23,31 +23,33 @@ from neurodeploy.frontends import onnx as onnx_in
 from neurodeploy.graph.delay import Delay
 from neurodeploy.graph.interpret import run
 from neurodeploy.graph.ir import (
-    GELUS,
     REDUCTIONS,
     Add,
     Affine,
     BatchNorm,
     Concat,
-    Gelu,
-    Glu,
     Graph,
     Input,
-    LayerNorm,
     Linear,
-    Lstm,
     Neurons,
     Node,
     Population,
-    Product,
-    Quantize,
     Reduce,
-    Relu,
-    Rescale,
-    Ternary,
     identical,
 )
 from neurodeploy.graph.maps import POOLINGS, Conv, Pool
+from neurodeploy.graph.nonlinear import (
+    GELUS,
+    Gelu,
+    Glu,
+    LayerNorm,
+    Lstm,
+    Product,
+    Quantize,
+    Relu,
+    Rescale,
+    Ternary,
+)
 from neurodeploy.graph.record import OPS
 from neurodeploy.neurons import SPECS
 from neurodeploy.passes.pipeline import fold

@@ -30,9 +30,10 @@ from neurodeploy.passes.calibrate import Calibrate
 from neurodeploy.passes.lowerable import Lowerable
 from neurodeploy.passes.pipeline import compile_graph, fold, folds
 from neurodeploy.passes.verify import compare_graphs, unit
-from neurodeploy.program.ir import Tap, Vector, edges
+from neurodeploy.program.ir import Vector, edges
 from neurodeploy.program.limits import current_bounds
 from neurodeploy.program.reference import execute, read, to_integers
+from neurodeploy.program.synapses import Tap
 from neurodeploy.targets import target
 
 SHAPES = list(

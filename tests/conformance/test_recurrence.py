@@ -34,10 +34,10 @@ from neurodeploy.passes.align_delays import AlignDelays
 from neurodeploy.passes.calibrate import Calibrate
 from neurodeploy.passes.pipeline import compile_graph, fold, folds
 from neurodeploy.passes.verify import compare_graphs
-from neurodeploy.program.ir import Dense
 from neurodeploy.program.limits import current_bounds
 from neurodeploy.program.memory import footprint
 from neurodeploy.program.reference import execute, to_integers
+from neurodeploy.program.synapses import Dense
 from neurodeploy.program.text import program_text
 from neurodeploy.targets import target
 

@@ -15,6 +15,7 @@ from support.vectors import network as network_of
 from neurodeploy.arith import OVERFLOWS, ROUNDINGS, Fixed
 from neurodeploy.backends.simulator import simulate
 from neurodeploy.graph import ir as graph_ir
+from neurodeploy.graph import nonlinear
 from neurodeploy.graph.interpret import interpret
 from neurodeploy.graph.ir import Linear, Reduce
 from neurodeploy.kernels.source import whole_words
@@ -244,7 +245,7 @@ def vectors_of(rng, kinds, **how):
     graph = network_of(rng, ["relu" if kind == "quantize" else kind for kind in kinds], **how)
     for i, kind in enumerate(kinds):
         if kind == "quantize":
-            graph = graph.replace(f"{i}.relu", graph_ir.Quantize(2**-6, -1000, 900))
+            graph = graph.replace(f"{i}.relu", nonlinear.Quantize(2**-6, -1000, 900))
     return graph
 
 
@@ -263,7 +264,7 @@ def test_forward_is_the_simulator_for_every_vector_operation(kind, residual):
 
 
 def test_every_vector_operation_has_a_real_form():
-    assert {*REAL, graph_ir.Lstm} == set(graph_ir.VectorOp.__subclasses__())
+    assert {*REAL, nonlinear.Lstm} == set(nonlinear.VectorOp.__subclasses__())
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
@@ -290,12 +291,12 @@ def test_weights_that_are_only_added_stay_so():
     assert_forward_is_simulator(model, x)
 
 
-STRAIGHT = (graph_ir.Ternary, graph_ir.Quantize)
+STRAIGHT = (nonlinear.Ternary, nonlinear.Quantize)
 
 
 def straightened(graph):
     """Return a graph whose ternary values, and those on a grid, are what they are made from."""
-    nodes = (replace(n, op=graph_ir.Rescale()) if isinstance(n.op, STRAIGHT) else n for n in graph)
+    nodes = (replace(n, op=nonlinear.Rescale()) if isinstance(n.op, STRAIGHT) else n for n in graph)
     return replace(graph, nodes=tuple(nodes))
 
 

@@ -18,7 +18,7 @@ import neurodeploy as nd
 from neurodeploy.backends.onnx.program import write
 from neurodeploy.errors import FitError, InputError
 from neurodeploy.graph.interpret import interpret
-from neurodeploy.graph.ir import Gelu
+from neurodeploy.graph.nonlinear import Gelu
 from neurodeploy.passes.pipeline import compile_graph, fold
 from neurodeploy.program.io import read as read_program
 from neurodeploy.program.ir import Vector

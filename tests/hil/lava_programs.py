@@ -14,8 +14,9 @@ from neurodeploy.graph.rules import check
 from neurodeploy.neurons import SPECS
 from neurodeploy.passes.align_delays import AlignDelays
 from neurodeploy.passes.pipeline import compile_graph
-from neurodeploy.program.ir import Dense, Population, Program, Readout, Source, Stream, Tap
+from neurodeploy.program.ir import Population, Program, Readout, Source, Stream
 from neurodeploy.program.reference import to_integers
+from neurodeploy.program.synapses import Dense, Tap
 from neurodeploy.targets import target
 
 LOIHI = target("loihi2")

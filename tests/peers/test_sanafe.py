@@ -19,9 +19,10 @@ import pytest
 from support.placed import on_machine
 
 from neurodeploy.backends.simulator.cycles import Replay
-from neurodeploy.program.ir import Dense, Program, Readout, Slice, Source, Stream, Tap
+from neurodeploy.program.ir import Program, Readout, Slice, Source, Stream
 from neurodeploy.program.routes import packet_counts
 from neurodeploy.program.run import edge_count, node_count
+from neurodeploy.program.synapses import Dense, Tap
 from neurodeploy.reports.energy import energy, of_program
 from neurodeploy.targets import prices, target
 

@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from neurodeploy.program.ir import Conv, Dense, Tap
+from neurodeploy.program.synapses import Conv, Dense, Tap
 from neurodeploy.windows import Windows
 
 CURRENT = 2**31 - 1  #: the greatest that the simulator adds in 32 bits

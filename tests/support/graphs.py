@@ -11,25 +11,27 @@ from neurodeploy.graph.ir import (
     Affine,
     BatchNorm,
     Concat,
-    Gelu,
-    Glu,
     Graph,
     Input,
-    LayerNorm,
     Linear,
-    Lstm,
     Neurons,
     Node,
     Population,
-    Product,
-    Quantize,
     Reduce,
-    Relu,
-    Rescale,
-    Ternary,
     vector,
 )
 from neurodeploy.graph.maps import POOLINGS, Conv, Pool
+from neurodeploy.graph.nonlinear import (
+    Gelu,
+    Glu,
+    LayerNorm,
+    Lstm,
+    Product,
+    Quantize,
+    Relu,
+    Rescale,
+    Ternary,
+)
 from neurodeploy.graph.rules import check
 from neurodeploy.neurons import SPECS
 from neurodeploy.passes.pipeline import fold

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from neurodeploy.neurons import SPECS
-from neurodeploy.program.ir import Dense, Population, Source, edges
+from neurodeploy.program.ir import Population, Source, edges
+from neurodeploy.program.synapses import Dense
 
 PORT = "input"
 

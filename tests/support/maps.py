@@ -10,7 +10,7 @@ import numpy as np
 from neurodeploy.graph.ir import Add, BatchNorm, Concat, Graph, Input, Node, Reduce
 from neurodeploy.graph.maps import POOLINGS, Conv, Pool
 from neurodeploy.graph.rules import check
-from neurodeploy.program import ir
+from neurodeploy.program import ir, synapses
 from neurodeploy.windows import Windows
 from support.networks import batchnorm, linear, neurons
 
@@ -135,11 +135,11 @@ def unrolled(program):
     """Return the program with every convolution as the equal matrix."""
 
     def dense(edge):
-        if not isinstance(edge, ir.Conv):
+        if not isinstance(edge, synapses.Conv):
             return edge
         names = ("source", "weight_bits", "exponent", "delay", "linear")
         matrix = edge.windows.matrix(edge.weight, edge.groups)
-        return ir.Dense(weight=matrix, **{name: getattr(edge, name) for name in names})
+        return synapses.Dense(weight=matrix, **{name: getattr(edge, name) for name in names})
 
     nodes = (
         replace(node, edges=tuple(map(dense, node.edges))) if ir.edges(node) else node

@@ -11,7 +11,8 @@ from itertools import pairwise
 import numpy as np
 
 from neurodeploy.neurons import SPECS
-from neurodeploy.program.ir import Dense, Population, Program, Readout, Slice, Source, Stream, Tap
+from neurodeploy.program.ir import Population, Program, Readout, Slice, Source, Stream
+from neurodeploy.program.synapses import Dense, Tap
 from neurodeploy.targets import target
 from neurodeploy.targets.cycles import Machine
 

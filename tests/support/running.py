@@ -8,7 +8,8 @@ import numpy as np
 
 from neurodeploy.backends.simulator.layers import layers
 from neurodeploy.backends.simulator.runner import Runner
-from neurodeploy.program.ir import Population, Program, Readout, Source, Tap
+from neurodeploy.program.ir import Population, Program, Readout, Source
+from neurodeploy.program.synapses import Tap
 from neurodeploy.targets import target
 
 

@@ -5,21 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from neurodeploy.graph.delay import Delay
-from neurodeploy.graph.ir import (
-    Add,
-    Affine,
-    Gelu,
-    Glu,
-    Graph,
-    Input,
-    LayerNorm,
-    Lstm,
-    Node,
-    Product,
-    Reduce,
-    Relu,
-    Ternary,
-)
+from neurodeploy.graph.ir import Add, Affine, Graph, Input, Node, Reduce
+from neurodeploy.graph.nonlinear import Gelu, Glu, LayerNorm, Lstm, Product, Relu, Ternary
 from neurodeploy.graph.rules import check
 from support.networks import linear, neurons
 

@@ -14,9 +14,10 @@ from neurodeploy.graph.record import from_record, to_record
 from neurodeploy.passes.bits import parse
 from neurodeploy.passes.pipeline import compile_graph, fold
 from neurodeploy.program import io
-from neurodeploy.program.ir import Dense, edges
+from neurodeploy.program.ir import edges
 from neurodeploy.program.memory import footprint
 from neurodeploy.program.reference import execute, to_integers
+from neurodeploy.program.synapses import Dense
 from neurodeploy.program.words import SHIFT_BITS, Word
 from neurodeploy.reports.records import program_record
 from neurodeploy.reports.text import program_text

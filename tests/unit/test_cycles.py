@@ -13,7 +13,8 @@ from support.placed import on_machine, random_program, random_values
 import neurodeploy as nd
 from neurodeploy.backends.simulator.cycles import Replay
 from neurodeploy.errors import FitError
-from neurodeploy.program.ir import Dense, Slice, Source, Stream, Tap
+from neurodeploy.program.ir import Slice, Source, Stream
+from neurodeploy.program.synapses import Dense, Tap
 from neurodeploy.reports.timing import cycles_record
 
 

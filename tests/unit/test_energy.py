@@ -13,8 +13,9 @@ from neurodeploy.backends.simulator import simulate
 from neurodeploy.errors import InputError
 from neurodeploy.graph.ir import Graph, Input, Linear, Neurons, Node, Reduce, vector
 from neurodeploy.passes.pipeline import compile_graph
-from neurodeploy.program.ir import Dense, Slice
+from neurodeploy.program.ir import Slice
 from neurodeploy.program.reference import execute, to_integers
+from neurodeploy.program.synapses import Dense
 from neurodeploy.reports.analytic import expected, relu_mlp
 from neurodeploy.reports.analytic import sdtcm as sdtcm_sketch
 from neurodeploy.reports.energy import CAUSES, energy, of_run, operations, spread

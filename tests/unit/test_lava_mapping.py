@@ -14,7 +14,7 @@ from neurodeploy.backends.lava import bundle
 from neurodeploy.backends.lava.mapping import check, map_population, worklist
 from neurodeploy.errors import FitError, InputError
 from neurodeploy.passes.pipeline import compile_graph
-from neurodeploy.program.ir import Dense
+from neurodeploy.program.synapses import Dense
 from neurodeploy.targets import target
 
 

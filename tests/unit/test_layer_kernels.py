@@ -18,8 +18,9 @@ from neurodeploy.kernels.layer import Feed, Form, kernel, list_bytes
 from neurodeploy.kernels.layer import record as fields
 from neurodeploy.kernels.ranges import Range, width
 from neurodeploy.neurons import SPECS
-from neurodeploy.program.ir import Dense, Program, Readout, Source, Stream
+from neurodeploy.program.ir import Program, Readout, Source, Stream
 from neurodeploy.program.reference import execute
+from neurodeploy.program.synapses import Dense
 from neurodeploy.targets import target
 
 RATES = (0.0, 0.03, 0.3, 0.5, 0.7, 1.0)

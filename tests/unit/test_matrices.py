@@ -19,7 +19,8 @@ from neurodeploy.graph.rules import check
 from neurodeploy.graph.weights import in_front
 from neurodeploy.passes.pipeline import fold
 from neurodeploy.program import io
-from neurodeploy.program.ir import Dense, Readout, edges, fitted
+from neurodeploy.program.ir import Readout, edges
+from neurodeploy.program.synapses import Dense, fitted
 
 rng = np.random.default_rng(3)
 EXACT = rng.normal(size=(5, 3)).astype(np.float32)

@@ -8,7 +8,8 @@ import torch
 
 import neurodeploy as nd
 from neurodeploy.errors import InputError
-from neurodeploy.graph.ir import Gelu, Glu, LayerNorm, Linear, Product, Relu, Ternary, identical
+from neurodeploy.graph.ir import Linear, identical
+from neurodeploy.graph.nonlinear import Gelu, Glu, LayerNorm, Product, Relu, Ternary
 
 
 def ternary(x, level):

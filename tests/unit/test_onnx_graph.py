@@ -22,7 +22,8 @@ from neurodeploy.frontends import child
 from neurodeploy.frontends.onnx import read
 from neurodeploy.graph.forms.onnx import forms
 from neurodeploy.graph.interpret import interpret
-from neurodeploy.graph.ir import Add, Concat, Gelu, Graph, Input, Linear, Node, Reduce, identical
+from neurodeploy.graph.ir import Add, Concat, Graph, Input, Linear, Node, Reduce, identical
+from neurodeploy.graph.nonlinear import Gelu
 from neurodeploy.graph.record import from_record, to_record
 from neurodeploy.neurons import SPECS
 from neurodeploy.passes.pipeline import fold

@@ -20,8 +20,9 @@ from neurodeploy.frontends import LAYOUTS, child
 from neurodeploy.frontends.onnx_axes import permuted, reshaped
 from neurodeploy.frontends.onnx_ops import READERS
 from neurodeploy.frontends.onnx_quant import READERS as QUANTIZERS
-from neurodeploy.graph.ir import BatchNorm, Glu, Linear, Lstm
+from neurodeploy.graph.ir import BatchNorm, Linear
 from neurodeploy.graph.maps import Conv
+from neurodeploy.graph.nonlinear import Glu, Lstm
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "onnx"
 FILES = sorted(GOLDEN.glob("*.onnx"))

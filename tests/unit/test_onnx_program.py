@@ -21,16 +21,9 @@ from neurodeploy.errors import NeurodeployError
 from neurodeploy.graph.interpret import interpret
 from neurodeploy.neurons import SPECS
 from neurodeploy.passes.pipeline import compile_graph
-from neurodeploy.program.ir import (
-    Dense,
-    Population,
-    Program,
-    Readout,
-    Source,
-    Stream,
-    Tap,
-)
+from neurodeploy.program.ir import Population, Program, Readout, Source, Stream
 from neurodeploy.program.reference import execute, read, to_integers
+from neurodeploy.program.synapses import Dense, Tap
 from neurodeploy.targets import target
 
 VARIANTS = [(spec, options) for spec in SPECS.values() for options in spec.variants()]

@@ -14,8 +14,9 @@ from support import inline
 import neurodeploy as nd
 from neurodeploy.errors import NeurodeployError
 from neurodeploy.frontends import child
-from neurodeploy.graph.ir import Quantize, identical
-from neurodeploy.program.ir import Dense
+from neurodeploy.graph.ir import identical
+from neurodeploy.graph.nonlinear import Quantize
+from neurodeploy.program.synapses import Dense
 from neurodeploy.reports.text import program_text
 
 BREVITAS = Path(__file__).parents[1] / "golden" / "brevitas"

@@ -12,9 +12,10 @@ from support.placed import on_machine, random_program, random_values
 import neurodeploy as nd
 from neurodeploy.backends.simulator.cycles import Replay
 from neurodeploy.errors import InputError
-from neurodeploy.program.ir import Dense, Program, Readout, Slice, Source, Stream, Tap
+from neurodeploy.program.ir import Program, Readout, Slice, Source, Stream
 from neurodeploy.program.reference import execute, to_integers
 from neurodeploy.program.routes import packet_counts
+from neurodeploy.program.synapses import Dense, Tap
 from neurodeploy.targets import target
 
 

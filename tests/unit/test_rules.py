@@ -9,21 +9,8 @@ import pytest
 from support.networks import batchnorm, chain, linear, neurons, sdtcm
 
 from neurodeploy.errors import InputError
-from neurodeploy.graph.ir import (
-    Add,
-    Glu,
-    Graph,
-    Input,
-    LayerNorm,
-    Linear,
-    Node,
-    Product,
-    Quantize,
-    Reduce,
-    Relu,
-    Ternary,
-    identical,
-)
+from neurodeploy.graph.ir import Add, Graph, Input, Linear, Node, Reduce, identical
+from neurodeploy.graph.nonlinear import Glu, LayerNorm, Product, Quantize, Relu, Ternary
 from neurodeploy.graph.rules import check
 from neurodeploy.passes.pipeline import fold
 

@@ -14,7 +14,8 @@ from support.networks import inputs_for, sdtcm
 import neurodeploy as nd
 from neurodeploy.cli import main
 from neurodeploy.graph.ir import Linear, Population, identical
-from neurodeploy.program.ir import Dense, edges
+from neurodeploy.program.ir import edges
+from neurodeploy.program.synapses import Dense
 
 HOME = Path(__file__).parents[2]
 

@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurodeploy.graph.ir import Gelu, Glu, LayerNorm, Product, Quantize, Relu, Rescale, Ternary
+from neurodeploy.graph.nonlinear import (
+    Gelu,
+    Glu,
+    LayerNorm,
+    Product,
+    Quantize,
+    Relu,
+    Rescale,
+    Ternary,
+)
 from neurodeploy.graph.vectors import bounds_of, gelu, sigmoid, values_of
 from neurodeploy.passes.vectors import Operand, build, scaling
 from neurodeploy.program.vector import KINDS

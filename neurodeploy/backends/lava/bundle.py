@@ -39,11 +39,11 @@ from neurodeploy.program.ir import (
     Readout,
     Source,
     Stream,
-    Tap,
     edges,
 )
 from neurodeploy.program.limits import current_bounds
 from neurodeploy.program.reference import execute, to_integers
+from neurodeploy.program.synapses import Tap
 
 FORMAT, VERSION = "neurodeploy.lava", 1
 TEMPLATE = Path(__file__).parent / "template"

@@ -15,21 +15,9 @@ import numpy as np
 from neurodeploy.arith import Fixed
 from neurodeploy.errors import FitError, NeurodeployError, together
 from neurodeploy.neurons.spec import GT
-from neurodeploy.program.ir import (
-    Conv,
-    Dense,
-    Edge,
-    Ints,
-    Population,
-    Program,
-    Source,
-    Stream,
-    Tap,
-    Vector,
-    Weighted,
-    edges,
-)
+from neurodeploy.program.ir import Ints, Population, Program, Source, Stream, Vector, edges
 from neurodeploy.program.limits import current_bounds
+from neurodeploy.program.synapses import Conv, Dense, Edge, Tap, Weighted
 
 _INT32 = 2**31 - 1
 _ALIGN = 6  # LIF shifts currents and thresholds left by this (lava-nc 0.10.0, act_shift, vth_shift)

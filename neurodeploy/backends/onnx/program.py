@@ -31,18 +31,8 @@ from neurodeploy.backends.onnx.vectors import write as write_vector
 from neurodeploy.graph.forms import onnx_maps
 from neurodeploy.graph.forms.onnx import PROGRAM_DOMAIN
 from neurodeploy.graph.forms.sheet import Call, Function
-from neurodeploy.program.ir import (
-    Conv,
-    Dense,
-    Edge,
-    Ints,
-    Population,
-    Program,
-    Source,
-    Stream,
-    Vector,
-    edges,
-)
+from neurodeploy.program.ir import Ints, Population, Program, Source, Stream, Vector, edges
+from neurodeploy.program.synapses import Conv, Dense, Edge
 from neurodeploy.program.vector import registers
 
 _DOUBLE, _INT64 = 11, 7  # onnx.TensorProto

@@ -14,7 +14,8 @@ import numpy as np
 
 from neurodeploy.backends.onnx.exact import clamped, smaller
 from neurodeploy.graph.forms.sheet import Body, Sheet
-from neurodeploy.program.ir import Dense, Vector
+from neurodeploy.program.ir import Vector
+from neurodeploy.program.synapses import Dense
 from neurodeploy.program.vector import lstm, registers
 from neurodeploy.program.vector.glu import FRACTION
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from neurodeploy.program.ir import Conv, Ints
+from neurodeploy.program.ir import Ints
+from neurodeploy.program.synapses import Conv
 from neurodeploy.windows import Windows
 
 

@@ -20,7 +20,6 @@ from neurodeploy.kernels.events import GROUP, MOST_SENDERS, planes
 from neurodeploy.kernels.layer import Cell, Feed, Form, coefficients
 from neurodeploy.kernels.ranges import NARROW, Range, Width, rounding, width
 from neurodeploy.program.ir import (
-    Dense,
     Ints,
     Population,
     Program,
@@ -31,6 +30,7 @@ from neurodeploy.program.ir import (
     edges,
 )
 from neurodeploy.program.limits import current_bounds
+from neurodeploy.program.synapses import Dense
 
 Bounds = Mapping[str, tuple[Reals, Reals]]  #: of currents, by node
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from neurodeploy.backends.simulator.head import Head
 from neurodeploy.backends.simulator.runner import Runner
-from neurodeploy.program.ir import Conv, Ints, Program, backwards, edges
+from neurodeploy.program.ir import Ints, Program, backwards, edges
 from neurodeploy.program.run import Run
+from neurodeploy.program.synapses import Conv
 
 if TYPE_CHECKING:
     from neurodeploy.backends.simulator.cycles import Replay

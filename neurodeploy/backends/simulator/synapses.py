@@ -13,7 +13,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from neurodeploy.program.ir import Conv, Edge, Ints, Tap
+from neurodeploy.program.ir import Ints
+from neurodeploy.program.synapses import Conv, Edge, Tap
 
 EXACT = 1 << 53  # below it, every integer is a float64
 _SPARSE = 8  # a row that is added costs as much as so many of a product

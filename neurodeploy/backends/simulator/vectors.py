@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from neurodeploy.program.ir import Dense, Ints, Vector
+from neurodeploy.program.ir import Ints, Vector
+from neurodeploy.program.synapses import Dense
 from neurodeploy.program.vector import delay, over_time, registers
 from neurodeploy.program.vector import run as run_vector
 from neurodeploy.program.vector.lstm import FRACTION, shifts

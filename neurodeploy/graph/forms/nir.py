@@ -65,9 +65,9 @@ from neurodeploy.graph.ir import (
     Node,
     Population,
     Reduce,
-    VectorOp,
 )
 from neurodeploy.graph.maps import Maps
+from neurodeploy.graph.nonlinear import VectorOp
 from neurodeploy.graph.record import to_record
 
 TIERS = ("stock", "composite", "extension")

@@ -41,30 +41,32 @@ from neurodeploy.graph.forms.sheet import (
     table_rows,
 )
 from neurodeploy.graph.ir import (
-    GELUS,
     REDUCTIONS,
     Add,
     Affine,
     BatchNorm,
     Concat,
-    Gelu,
-    Glu,
     Input,
-    LayerNorm,
     Linear,
-    Lstm,
     Neurons,
     Op,
     Population,
-    Product,
-    Quantize,
     Reduce,
-    Relu,
-    Rescale,
     Surrogate,
-    Ternary,
 )
 from neurodeploy.graph.maps import POOLINGS, Conv, Pool
+from neurodeploy.graph.nonlinear import (
+    GELUS,
+    Gelu,
+    Glu,
+    LayerNorm,
+    Lstm,
+    Product,
+    Quantize,
+    Relu,
+    Rescale,
+    Ternary,
+)
 from neurodeploy.neurons import SPECS, NeuronSpec, Traced
 
 DOMAIN, DOMAIN_VERSION = "neurodeploy", 1

@@ -13,9 +13,10 @@ from fnmatch import fnmatchcase
 import numpy as np
 
 from neurodeploy.errors import InputError
-from neurodeploy.program.ir import Edge, Program, Source, Tap, edges
+from neurodeploy.program.ir import Program, Source, edges
 from neurodeploy.program.routes import packet_counts
 from neurodeploy.program.run import edge_count, node_count
+from neurodeploy.program.synapses import Edge, Tap
 from neurodeploy.reports.energy import Counts, of_program
 
 Rates = Mapping[str, float]

@@ -20,8 +20,6 @@ from neurodeploy.neurons import SPECS
 from neurodeploy.passes.align_delays import AlignDelays
 from neurodeploy.passes.place import Place
 from neurodeploy.program.ir import (
-    Dense,
-    Edge,
     Ints,
     Population,
     Program,
@@ -29,10 +27,10 @@ from neurodeploy.program.ir import (
     Readout,
     Source,
     Stream,
-    Tap,
     Vector,
     edges,
 )
+from neurodeploy.program.synapses import Dense, Edge, Tap
 from neurodeploy.program.vector import KINDS
 from neurodeploy.targets import Target
 

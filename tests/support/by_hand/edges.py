@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 from math import prod
 
-from neurodeploy.program.ir import Conv, Dense, Tap
+from neurodeploy.program.synapses import Conv, Dense, Tap
 
 
 def dense(edge: Dense, width):
