@@ -150,7 +150,8 @@ def _line(row: dict[str, Any]) -> str:
     if row["ok"]:
         cores = f"{row['cores']} of {row['cores_available']} cores"
         return f"target {row['name']}: ok, {cores}, {row['memory_kib']:.4g} KiB"
-    lines = [f"target {row['name']}: {len(row['problems'])} limits are broken"]
+    count = len(row["problems"])
+    lines = [f"target {row['name']}: no, {count} problem{'s' if count > 1 else ''}"]
     for problem in row["problems"]:
         where = f" ({problem['where']})" if problem["where"] else ""
         lines.append(f"    [{problem['code']}] {problem['what']}{where}")

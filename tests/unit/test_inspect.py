@@ -61,7 +61,7 @@ def test_inspect_says_what_each_target_makes_of_a_model(tiny, tmp_path):
     assert held["asic45"]["problems"] == []
     assert {p["code"] for p in held["loihi2"]["problems"]} == {"E303"}
     shown = ok(tmp_path / "relu.pt", "--target", "loihi2").stdout
-    assert "target loihi2: 1 limits are broken" in shown
+    assert "target loihi2: no, 1 problem\n" in shown
     assert "asic45" not in shown
 
 
@@ -272,7 +272,7 @@ def test_weights_without_a_network_are_shown(tmp_path, suffix):
 def test_a_program_on_other_targets(compiled, tmp_path):
     shown = ok(compiled).stdout
     assert "these integers on other targets:" in shown
-    assert re.search(r"target loihi2: \d+ limits are broken\n    \[E305\] products round by", shown)
+    assert re.search(r"target loihi2: no, \d+ problems\n    \[E305\] products round by", shown)
     assert "target asic45" not in shown
     assert "its model may, compiled for that target" in shown
     chip = (TARGETS / "asic45.toml").read_text()
