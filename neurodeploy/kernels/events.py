@@ -17,6 +17,7 @@ costs at most half of the rows, and a layer where all fire costs none.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,17 +70,26 @@ def listed(code: Code, bits: Value, senders: Value, place: Value, *, compress: b
     """List at `place` the numbers of the senders whose bit is set, or of those whose is not."""
     words = (senders + 63) >> 6
     count = code.variable(code.number(I64, 0))
-    write = _compressed if compress else _looked_up
-    with code.loop(0, words) as w:
-        write(code, code.load(bits + w * 8, I64), w << 6, place, count)
+    write, numbers = (_compressed, range(32)) if compress else (_looked_up, [0] * 8)
+    first = code.variable(code.numbers(I16, numbers))
+
+    def write_all(word: Callable[[Value], Value]) -> None:
+        count.set(code.number(I64, 0))
+        first.set(code.numbers(I16, numbers))
+        with code.loop(0, words) as w:
+            write(code, word(w), first.get(), place, count)
+            first.set(first.get() + 64)
+
+    def silent_ones(w: Value) -> Value:
+        there = (w + 1).compare("==", words).where(rest, code.number(I64, -1))
+        return (code.load(bits + w * 8, I64) ^ -1) & there
+
+    write_all(lambda w: code.load(bits + w * 8, I64))
     events = count.get()
     silent = (events * 2).compare(">", senders)
     with code.when(silent):
-        count.set(code.number(I64, 0))
         rest = code.number(I64, -1).unsigned_shift((words << 6) - senders)
-        with code.loop(0, words) as w:
-            there = (w + 1).compare("==", words).where(rest, code.number(I64, -1))
-            write(code, (code.load(bits + w * 8, I64) ^ -1) & there, w << 6, place, count)
+        write_all(silent_ones)
     return Fired(count.get(), silent, events)
 
 
@@ -94,23 +104,24 @@ def _side_by_side() -> int:
 
 
 def _compressed(code: Code, word: Value, first: Value, place: Value, written: Variable) -> None:
+    """Write the numbers of the bits of a word, of which those of the first 32 are `first`."""
     kind, half = lanes(I16, 32), I32
-    numbers = code.numbers(I16, range(32)) + first.cut(I16).to_all(32)
     for at in (0, 32):
         chosen = word.unsigned_shift(at).cut(half)
         mask = chosen.seen_as(lanes(BIT, 32))
         name = "llvm.experimental.vector.compress.v32i16"
-        together = code.call(name, kind, numbers + at, mask, code.number(kind, 0))
+        together = code.call(name, kind, first + at, mask, code.number(kind, 0))
         code.store(together, place + written.get() * 2)
         written.set(written.get() + chosen.ones().unsigned(I64))
 
 
 def _looked_up(code: Code, word: Value, first: Value, place: Value, written: Variable) -> None:
+    """Write the numbers of the bits of a word, of which that of the first is `first`, in all."""
     table = code.table("set_bits", _set_bits())
     for at in range(0, 64, 8):
         byte = word.unsigned_shift(at) & 255
         numbers = code.load(table + byte * 8, lanes(I8, 8)).unsigned(lanes(I16, 8))
-        code.store(numbers + (first + at).cut(I16).to_all(8), place + written.get() * 2)
+        code.store(numbers + (first + at), place + written.get() * 2)
         written.set(written.get() + byte.ones())
 
 
@@ -158,27 +169,38 @@ def _add_plane(
 ) -> None:
     weights = rows.weights + rows.senders * rows.columns * plane + column
     signed = plane == rows.planes - 1
-    found = _sums(code, weights, rows.columns, fired.count, place, wide, signed)
     there, kind = column << 2, lanes(I32, GROUP)
+    shift = rows.shift
+    if plane:
+        shift = code.number(I64, 8 * plane) if shift is None else shift + 8 * plane
 
-    def stored(values: list[Value]) -> None:
+    def stored(values: list[Value], below: Value | None, *, subtracted: bool = False) -> None:
         for n, value in enumerate(values):
             at = there + 4 * GROUP * n
-            moved = value
-            if rows.shift is not None or plane:
-                shift = (
-                    code.number(I64, 8 * plane) if rows.shift is None else rows.shift + 8 * plane
-                )
-                moved = value << shift.cut(I32).to_all(GROUP)
-            code.store(moved if base is None else moved + code.load(base + at, kind), out + at)
+            moved = value if shift is None else value << shift.cut(I32).to_all(GROUP)
+            if below is not None:
+                before = code.load(below + at, kind)
+                moved = before - moved if subtracted else before + moved
+            code.store(moved, out + at)
 
+    def sums(first: Value) -> list[Value]:
+        return _sums(code, weights, rows.columns, (first, fired.count), place, wide, signed)
+
+    found = sums(code.number(I64, 0))
     with code.either(fired.silent) as (most, few):
         with most:
             total = rows.sums + (rows.columns << 2) * plane + there
             all_ = [code.load(total + 4 * GROUP * n, kind) for n in range(len(found))]
-            stored([a - value for a, value in zip(all_, found, strict=True)])
+            stored([a - value for a, value in zip(all_, found, strict=True)], base)
         with few:
-            stored(found)
+            stored(found, base)
+    with code.loop(_MOST_ROWS, fired.count, _MOST_ROWS) as first:
+        more = sums(first)
+        with code.either(fired.silent) as (most, few):
+            with most:
+                stored(more, out, subtracted=True)
+            with few:
+                stored(more, out)
 
 
 def add_counts(code: Code, rows: Rows, sent: Value, base: Value | None, out: Value) -> Value:
@@ -203,25 +225,30 @@ def add_counts(code: Code, rows: Rows, sent: Value, base: Value | None, out: Val
 
 
 def _sums(
-    code: Code, weights: Value, stride: Value, count: Value, place: Value, wide: int, signed: bool
+    code: Code,
+    weights: Value,
+    stride: Value,
+    listed: tuple[Value, Value],
+    place: Value,
+    wide: int,
+    signed: bool,
 ) -> list[Value]:
-    """Return the sums of the listed rows over `wide` vectors of columns, in groups."""
+    """Return the sums of at most 256 rows over `wide` vectors of columns, in groups.
+
+    listed: which are added, from one number in the list to before another, or until there are 256.
+    """
     kind = lanes(I32, GROUP)
-    totals = [code.variable(code.number(kind, 0)) for _ in range(4 * wide)]
-    with code.loop(0, count, _MOST_ROWS) as first:
-        last = (first + _MOST_ROWS).least(count)
-        parts = _paired_sums(code, weights, stride, place, first, last, wide)
-        below = ((last - first) << 7).cut(I16).to_all(2 * GROUP)
-        groups = []
-        for part in parts:
-            for at in (0, GROUP):
-                if signed:
-                    groups.append((part - below).lanes(at, GROUP).signed(kind))
-                else:
-                    groups.append(part.lanes(at, GROUP).unsigned(kind))
-        for total, group in zip(totals, groups, strict=True):
-            total.set(total.get() + group)
-    return [total.get() for total in totals]
+    first, end = listed
+    last = (first + _MOST_ROWS).least(end)
+    below = ((last - first) << 7).cut(I16).to_all(2 * GROUP)
+    groups = []
+    for part in _paired_sums(code, weights, stride, place, first, last, wide):
+        for at in (0, GROUP):
+            if signed:
+                groups.append((part - below).lanes(at, GROUP).signed(kind))
+            else:
+                groups.append(part.lanes(at, GROUP).unsigned(kind))
+    return groups
 
 
 def _paired_sums(

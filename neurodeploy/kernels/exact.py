@@ -8,12 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import reduce
 
 from neurodeploy.arith import MOST_SPIKES, Fixed, Instr
-from neurodeploy.kernels.lanes import Value
+from neurodeploy.kernels.lanes import I16, Value, lanes
+from neurodeploy.kernels.native import features
 from neurodeploy.kernels.ranges import Width, rounding
 
 _COMPARE = {"ge": ">=", "gt": ">"}
+
+#: By extension, widest first: the operation, and the 16-bit lanes that it takes.
+_FRACTIONS = {
+    "avx512bw": ("llvm.x86.avx512.pmul.hr.sw.512", 32),
+    "avx2": ("llvm.x86.avx2.pmul.hr.sw", 16),
+}
 
 
 def drop(value: Value, bits: Value | int, added: Value | int, fixed: Fixed, sign: Value) -> Value:
@@ -32,6 +40,20 @@ def drop(value: Value, bits: Value | int, added: Value | int, fixed: Fixed, sign
 def _spread_sign(value: Value) -> Value:
     """Return -1 where a value is negative, else 0."""
     return value >> (int(value.kind.element.width) - 1)
+
+
+def _fraction(a: Value, b: Value) -> Value | None:
+    """Return (a b + 2^14) >> 15 of 32-bit lanes of 0 to 2^15 - 1, if the processor has it."""
+    count, parts = 2 * a.kind.count, []  # 16-bit words, of which the upper half of a lane is 0
+    named = [n for n in _FRACTIONS if n in features()]
+    if not named:
+        return None
+    name, most = _FRACTIONS[named[0]]
+    words, kind = lanes(I16, count), lanes(I16, most)
+    for at in range(0, count, most):
+        both = (v.seen_as(words).lanes(at, most) for v in (a, b))
+        parts.append(a.code.call(name, kind, *both))
+    return reduce(Value.followed_by, parts).seen_as(a.kind)
 
 
 @dataclass
@@ -75,8 +97,11 @@ class Step:
             short = out in self.width.short
             product = coef.short() * value.short() if short else coef * value
             return drop(product, bits, added, self.fixed, product)
-        low = coef * (value & ((1 << bits) - 1))
-        return coef * (value >> bits) + drop(low, bits, added, self.fixed, coef ^ value)
+        rest = value & ((1 << bits) - 1)
+        fraction = _fraction(coef, rest) if out in self.width.fractions else None
+        if fraction is not None:
+            return coef * (value >> bits) + fraction
+        return coef * (value >> bits) + drop(coef * rest, bits, added, self.fixed, coef ^ value)
 
     def _sum(self, i: Instr, a: Value, b: Value) -> Value:
         """Return a + b or a - b; note the sign of `wrapped` where a sum may wrap."""

@@ -133,10 +133,14 @@ class Value:
         first = self.code.at.insert_element(empty, self.raw, I32(0))
         return Value(self.code, first)._shuffled([0] * count)
 
-    def _shuffled(self, order: Sequence[int]) -> Value:
+    def followed_by(self, other: Value) -> Value:
+        """Return the lanes of this and of another vector of the same type, one behind the other."""
+        return self._shuffled(range(2 * self.kind.count), other)
+
+    def _shuffled(self, order: Sequence[int], other: Value | None = None) -> Value:
         chosen = ir.Constant(lanes(I32, len(order)), list(order))
-        empty = ir.Constant(self.kind, ir.Undefined)
-        return Value(self.code, self.code.at.shuffle_vector(self.raw, empty, chosen))
+        behind = other.raw if other else ir.Constant(self.kind, ir.Undefined)
+        return Value(self.code, self.code.at.shuffle_vector(self.raw, behind, chosen))
 
     def ones(self) -> Value:
         """Count the bits that are set."""

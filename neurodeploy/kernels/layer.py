@@ -52,7 +52,8 @@ class Feed:
 class Cell:
     """The neurons of a layer: the model, its integers, and whether currents shift to the right.
 
-    alike: the constants without modes that are the same for all neurons, none of which is padding.
+    alike: the constants without modes that are the same for all neurons, none of which is padding;
+    zero: those that are 0 for all, and so are no part of the code.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Cell:
     width: Width
     right: bool
     alike: frozenset[str] = frozenset()
+    zero: frozenset[str] = frozenset()
 
     @property
     def step(self) -> Traced:
@@ -104,13 +106,13 @@ def record(form: Form) -> tuple[str, ...]:
     [B, T, columns] of graded values, numbers of spikes, and sums.
 
     Of feed i, "i.name": bits uint64 [B, T, words], of which `senders` from byte `offset` of a step
-    on are heard; weights and sums, as `events.planes` makes them; events int64 [B], added to.
+    on are heard; weights and sums, as `events.planes` makes them; events int64, added to.
 
     Of neurons: groups of 16; live uint16 [groups], the lanes that exist; z [states, B, columns],
     updated, constants [groups, rows, 16], whose rows are left, right, rounding, bias and the
     coefficients, and tables [tables, table_rows, columns], in lanes of the cell's width; row, the
     table row of the first step; before, one step's `out` [B], what was sent last, updated where it
-    is heard; spikes and lost int64 [B], added to. A state or coefficient with modes has as many
+    is heard; spikes and lost int64, added to. A state or coefficient with modes has as many
     rows as modes.
     """
     feeds = [f"{i}.{name}" for i in range(len(form.feeds)) for name in _FEED]
@@ -148,9 +150,9 @@ def source(form: Form, *, compress: bool) -> str:
                 if any(feed.own for feed in form.feeds):
                     _keep(code, form.cell, a, b, out)
         if form.cell is not None:
-            _add_to(code, a["lost"] + b * 8, lost.get())
+            _add_to(code, a["lost"], lost.get())
             if form.cell.most:
-                _add_to(code, a["spikes"] + b * 8, _spikes(code, form.cell, a, b))
+                _add_to(code, a["spikes"], _spikes(code, form.cell, a, b))
     return code.finished()
 
 
@@ -207,7 +209,7 @@ def _row(
             fired = events.listed(code, bits, f["senders"], a["scratch"], compress=compress)
             events.add_rows(code, rows, fired, a["scratch"], base, out)
             heard = fired.events
-        _add_to(code, f["events"] + b * 8, heard)
+        _add_to(code, f["events"], heard)
         base = out
     assert base is not None
     return base
@@ -225,7 +227,8 @@ def _update(
 ) -> None:
     """Step all neurons of one sample by the currents of a row."""
     first = _Places(code, cell, a, b, a["row"] + i, code.number(I64, 0), {})
-    held = {name: first.constant(name) for name in sorted(cell.alike)}
+    held = {name: first.lane(name).to_all(GROUP) for name in sorted(cell.alike - cell.zero)}
+    held |= {name: code.number(lanes(first.number, GROUP), 0) for name in cell.zero}
     with code.loop(0, a["groups"]) as g:
         rows = replace(first, group=g, held=held)
         sent = _stepped(rows, code.load(row + g * (4 * GROUP), lanes(I32, GROUP)), lost)
@@ -265,12 +268,18 @@ class _Places:
 
     def constant(self, name: str, mode: Value | None = None) -> Value:
         """Read a constant; of a coefficient with modes, that of a mode."""
-        if name in self.held:
-            return self.held[name]
+        return self.held[name] if name in self.held else self.load(self.place(name, mode))
+
+    def lane(self, name: str) -> Value:
+        """Read a constant of the group's first neuron alone."""
+        return self.code.load(self.place(name, None), self.number)
+
+    def place(self, name: str, mode: Value | None) -> Value:
+        """Return where a constant of the group is."""
         names = coefficients(self.cell.step)
         row = FIXED.index(name) if name in FIXED else self.row_of(names, name, mode) + len(FIXED)
         number = self.group * self.a["rows"] + row
-        return self.load(self.a["constants"] + number * (GROUP * size(self.number)))
+        return self.a["constants"] + number * (GROUP * size(self.number))
 
     def row_of(self, names: Sequence[str], name: str, mode: Value | None) -> Value:
         """Return the row of a coefficient or state, of those of so many `names`."""

@@ -7,7 +7,8 @@ wide for that is computed in two halves. With F the bits it drops, z = h 2^F + l
 
     (c z + r) >> F  =  c h + ((c l + r) >> F),       r the rounding's constant
 
-since the first part is a multiple of 2^F. What a register cannot exceed is not clipped either. A
+since the first part is a multiple of 2^F. For F = 15, r = 2^14 and 0 <= c < 2^15, processors have
+the second part as one operation (pmulhrsw). What a register cannot exceed is not clipped either. A
 sum that nothing but saturating register writes reads may leave 32 bits by one: it wraps, which
 signs show, and the register saturates all the same.
 """
@@ -57,6 +58,7 @@ def _ends(value: Range) -> tuple[int, int]:
 
 
 BOTH = Range(0, 1)  # of a condition
+_FRACTION = Range(0, (1 << 15) - 1)
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ class Width:
     """How to compute a step: in `bits`; which products in halves; which clips may be left out.
 
     A clip is a pair (value, "low" or "high"). `short`: the products of 64 bits whose two factors
-    fit 32, which processors multiply faster. `wrapping`: the sums and differences that may leave
+    fit 32, which processors multiply faster. `fractions`: the halves whose second part is that of
+    15 bits. `wrapping`: the sums and differences that may leave
     32 bits on their way to a register that saturates.
     """
 
@@ -73,6 +76,7 @@ class Width:
     unclipped: frozenset[tuple[str, str]] = frozenset()
     short: frozenset[str] = frozenset()
     wrapping: frozenset[str] = frozenset()
+    fractions: frozenset[str] = frozenset()
 
 
 def width(
@@ -105,8 +109,13 @@ def width(
             narrow = walk.narrow and all(r.fits(NARROW) for r in (*given.values(), *after.values()))
             kept = frozenset(walk.unclipped)
             if narrow:
-                wrapping = frozenset(walk.wrapping)
-                return Width(NARROW, frozenset(walk.halves), kept, wrapping=wrapping)
+                return Width(
+                    NARROW,
+                    frozenset(walk.halves),
+                    kept,
+                    wrapping=frozenset(walk.wrapping),
+                    fractions=frozenset(walk.fractions),
+                )
             return Width(64, unclipped=kept, short=frozenset(walk.short))
         states = after
     return Width(64)
@@ -143,6 +152,7 @@ class _Walk:
     unclipped: set[tuple[str, str]] = field(default_factory=set)
     short: set[str] = field(default_factory=set)
     wrapping: set[str] = field(default_factory=set)
+    fractions: set[str] = field(default_factory=set)
 
     def take(self, i: Instr) -> None:
         """Find the range of one instruction's result."""
@@ -180,6 +190,8 @@ class _Walk:
             self.short.add(out)
         if not (whole + added).fits(NARROW):
             self.halves.add(out)
+            if (bits, self.fixed.rounding) == (15, "nearest") and coef.inside(_FRACTION):
+                self.fractions.add(out)
             high = coef * Range(value.low >> bits, value.high >> bits)
             low = coef * Range(0, (1 << bits) - 1) + added
             self.narrow &= high.fits(NARROW) and low.fits(NARROW) and bits < NARROW

@@ -65,8 +65,11 @@ def each_part(
     """
     threads = 1 if in_order or samples <= 1 or work < _SMALL else thread_count()
     count = max(1, -(-samples // max(most, 1)), min(threads, samples))
+    if count == 1:
+        job(0, samples)
+        return
     edges = [samples * i // count for i in range(count + 1)]
-    if count == 1 or threads == 1:
+    if threads == 1:
         for first, last in pairwise(edges):
             job(first, last)
         return

@@ -215,15 +215,26 @@ def _cell(
     found = Width(64)
     if max(left.max(), right.max(), fixed.coef_frac) < NARROW:
         found = width(step, fixed, _given(fixed, node, bounds), modes=node.modes)
-    alike = _alike({"left": left, "bias": node.bias, **node.coefs}, node)
-    return Cell(node.spec, options, fixed, found, bool(right.any()), alike), left
+    constants = {"left": left, "bias": node.bias, **node.coefs}
+    alike, zero = _alike(constants, node), _zero(constants, node)
+    return Cell(node.spec, options, fixed, found, bool(right.any()), alike, zero), left
 
 
 def _alike(constants: Mapping[str, Ints], node: Population) -> frozenset[str]:
     """Return those that are the same for all neurons, where these fill whole groups."""
-    used = {"left", "bias", *coefficients(node.model.traced(node.options))} - set(node.model.modal)
-    found = {name for name in used if np.all(constants[name] == constants[name][0])}
+    found = {n for n in _plain(node) if np.all(constants[n] == constants[n][0])}
     return frozenset(found if node.width % GROUP == 0 else ())
+
+
+def _zero(constants: Mapping[str, Ints], node: Population) -> frozenset[str]:
+    """Return those that are 0 for all neurons, as they are for padding."""
+    return frozenset(name for name in _plain(node) if not np.any(constants[name]))
+
+
+def _plain(node: Population) -> frozenset[str]:
+    """Return the names of the constants without modes that a kernel reads."""
+    names = coefficients(node.model.traced(node.options))
+    return frozenset({"left", "bias", *names} - set(node.model.modal))
 
 
 def _given(fixed: Fixed, node: Population, bounds: tuple[Reals, Reals]) -> dict[str, Range]:

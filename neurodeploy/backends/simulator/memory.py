@@ -72,9 +72,21 @@ class Values:
         made = record(RECORD, dict.fromkeys(RECORD, 0) | there)
         return made, address(made)
 
-    def whole(self, step: int | None = None) -> Any:
-        """Return [B, T, width], or [B, width] of one step: uint8 of spikes, int32 of others."""
+    def whole(self) -> Any:
+        """Return [B, T, width]: uint8 of spikes, int32 of others."""
         if self.bits is None:
-            return (self.graded if step is None else self.graded[:, step])[..., : self.width]
-        octets = (self.bits if step is None else self.bits[:, step]).view(np.uint8)
+            return self.graded[..., : self.width]
+        return self._unpacked(self.bits.view(np.uint8))
+
+    def end(self) -> Any:
+        """Return [B, width] of the last step."""
+        return self._last if self.bits is None else self._unpacked(self._last)
+
+    @cached_property
+    def _last(self) -> Any:
+        if self.bits is None:
+            return self.graded[:, -1, : self.width]
+        return self.bits[:, -1].view(np.uint8)
+
+    def _unpacked(self, octets: Any) -> Any:
         return np.unpackbits(octets, axis=-1, count=self.width, bitorder="little")

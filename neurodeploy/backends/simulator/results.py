@@ -50,7 +50,7 @@ class Kept:
         if self._each:
             self.ends[steps, samples] = ends.whole().transpose(1, 0, 2)
         elif steps.stop == self._steps:
-            self.ends[0, samples] = ends.whole(-1)
+            self.ends[0, samples] = ends.end()
 
 
 class Results:
@@ -112,7 +112,7 @@ class Results:
     def finish(self, runner: Runner, first: int) -> None:
         """Keep the states and counts of a runner that has come to the end of its samples."""
         with self._lock:
-            self._counts = self._counts + runner.counts.sum(axis=1)
+            self._counts = self._counts + runner.counts
             for name, state in runner.states().items() if self._with_states else ():
                 if name not in self._states:
                     shape = len(state), self._size[1], state.shape[2]

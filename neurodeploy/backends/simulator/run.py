@@ -8,9 +8,10 @@ thread, whatever the length of the data set and, where time runs forwards only, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable
 from functools import lru_cache
 from itertools import pairwise
+from math import inf
 from threading import Lock
 from typing import Any
 
@@ -69,6 +70,9 @@ class Simulator:
         self.head = head(program)
         self.counters = [c for own in self._layers.values() for each in own for c in each.counters]
         self.bytes_per_step = bytes_per_step(program, self._layers)
+        self.room = max(1, _PIECE // self.bytes_per_step)  # steps of samples in a piece
+        lengths = [node.longest for node in program.populations if node.longest is not None]
+        self._longest = min(lengths, default=inf)
         self._buffered = any(backwards(node) for node in program)
         self._idle: list[Runner] = []
         self._lock = Lock()
@@ -86,7 +90,8 @@ class Simulator:
         """Run real inputs x [T, B, C], as `simulate` does."""
         x = readable(self.program.source, x)
         steps, samples = x.shape[:2]
-        check_length(self.program, steps)
+        if steps > self._longest:
+            check_length(self.program, steps)
         known(self.program, record)
         results = Results(
             self.program,
@@ -106,11 +111,6 @@ class Simulator:
         each_part(part, samples, most=self.room // length, work=work, in_order=timing)
         return results.run(self.counters, self.head)
 
-    @property
-    def room(self) -> int:
-        """How many steps of samples a piece has room for."""
-        return max(1, _PIECE // self.bytes_per_step)
-
     def runner(self, samples: int, steps: int) -> Runner:
         """Return one that is idle, at rest, or make it."""
         with self._lock:
@@ -127,9 +127,10 @@ class Simulator:
         for begin, end in pieces(len(x), length):
             clipped = track.advance(x[begin:end, first:last])
             results.take(track.runner, first, begin, clipped)
-        results.finish(track.runner, first)
+        runner = track.runner
+        results.finish(runner, first)
         with self._lock:
-            self._idle = [track.runner, *self._idle][:_IDLE]
+            self._idle = [runner, *self._idle][:_IDLE]
 
 
 class Track:
@@ -150,9 +151,9 @@ class Track:
 
     def advance(self, x: Any) -> int:
         """Run the next steps x [T, B, C]; return how many inputs were clipped."""
-        self._turn_to(len(x))
-        clipped = take(self._simulator.program.source, x, self.runner.input)
-        self.runner.advance()
+        runner = self._turned_to(len(x))
+        clipped = take(self._simulator.program.source, x, runner.input)
+        runner.advance()
         return clipped
 
     def reset(self) -> None:
@@ -160,18 +161,23 @@ class Track:
         for runner in self._runners:
             runner.reset()
 
-    def _turn_to(self, steps: int) -> None:
-        """Let a runner of so many steps go on."""
-        found = next((r for r in self._runners if r.steps == steps), None)
+    def _turned_to(self, steps: int) -> Runner:
+        """Let a runner of so many steps go on, and return it."""
+        before = self._runners
+        if before and before[0].steps == steps:
+            return before[0]
+        found = next((r for r in before if r.steps == steps), None) if before else None
         runner = found or self._simulator.runner(self.samples, steps)
-        if self._runners and runner is not self.runner:
-            runner.go_on_from(self.runner)
-        others = [other for other in self._runners if other is not runner]
-        self._runners = [runner, *others][:_LENGTHS]
+        if before:
+            runner.go_on_from(before[0])
+        self._runners = [runner, *(other for other in before if other is not runner)][:_LENGTHS]
+        return runner
 
 
-def pieces(steps: int, length: int) -> Iterator[tuple[int, int]]:
+def pieces(steps: int, length: int) -> Iterable[tuple[int, int]]:
     """Cut the steps into pieces of nearly equal lengths of at most `length`, longer ones first."""
+    if 0 < steps <= length:
+        return ((0, steps),)
     count = -(-steps // length)
     bounds = [steps - steps * (count - i) // count for i in range(count + 1)]
     return pairwise(bounds)

@@ -22,7 +22,7 @@ class Runner:
     """Runs a program on inputs of this many samples and steps; in one thread at a time.
 
     `input` takes the next input; `values` are what every node sent at the last `advance`, which
-    the next one overwrites; counts [counters, B] are those of all layers, in their order.
+    the next one overwrites; counts [counters] are those of all layers, in their order.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Runner:
         self.input = room(program, program.source, extent)
         self.values: dict[str, Values] = {program.source.name: self.input}
         lengths = [len(each.counters) for own in layers.values() for each in own]
-        self.counts = np.zeros((sum(lengths), samples), np.int64)
+        self.counts = np.zeros(sum(lengths), np.int64)
         counts = iter(np.split(self.counts, np.cumsum(lengths[:-1])))
         self._stages: list[Stage] = []
         for name, own in layers.items():
@@ -49,23 +49,23 @@ class Runner:
             stage = Stage(program, program[name], own, self.values, rows, extent)
             self._stages.append(stage)
             self.values[name] = stage.values
+        self._kept = [self.counts, *(array for stage in self._stages for array in stage.kept)]
+        self._runs = [stage.plain or stage.run for stage in self._stages]
 
     def reset(self) -> None:
         """Put all states back to rest, and all counts to zero."""
-        self.counts.fill(0)
-        for stage in self._stages:
-            stage.reset()
+        for array in self._kept:
+            array.fill(0)
 
     def go_on_from(self, other: Runner) -> None:
         """Take over states and counts from one of as many samples."""
-        self.counts[...] = other.counts
-        for own, before in zip(self._stages, other._stages, strict=True):
-            own.go_on_from(before)
+        for own, before in zip(self._kept, other._kept, strict=True):
+            own[...] = before
 
     def advance(self) -> None:
         """Run all steps of `input` from where the states are."""
-        for stage in self._stages:
-            stage.run()
+        for run in self._runs:
+            run()
 
     def states(self) -> dict[str, Ints]:
         """Return the states of all populations, [states, B, width] int64."""

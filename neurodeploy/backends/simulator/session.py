@@ -143,7 +143,7 @@ class Session:
 
         Of a readout per step there are the integers of the last call only.
         """
-        counts: Any = sum(track.runner.counts.sum(axis=1) for track in self._tracks)
+        counts: Any = sum(track.runner.counts for track in self._tracks)
         counted: Any = tally(self.program, self._simulator.counters, counts, self._sent)
         return Run(
             program=self.program,

@@ -6,8 +6,9 @@ between runs, so a sequence may come in pieces.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,7 +44,7 @@ def room(program: Program, node: ProgramNode, extent: Extent) -> Values:
 class Call:
     """One layer's kernel, and all that it reads and writes.
 
-    `heard` is what other nodes send; counts [`Layer.counters`, B] are added to.
+    `heard` is what other nodes send; counts [`Layer.counters`] are added to.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Call:
         self.z = zeros((_state_rows(layer), samples, columns), layer.constants.dtype)
         sent = out.graded if out.bits is None else out.bits
         self._before = zeros((samples, sent.shape[-1]), sent.dtype)
+        self._hears_itself = any(feed.own for feed in layer.feeds)
         self._current = out.graded
         if layer.form and layer.form.cell:
             size = (samples, extent.steps, columns) if layer.form.current else (0,)
@@ -70,29 +72,30 @@ class Call:
             self._record = record(names, self._fields())
             self._place = address(self._record)
             self._kernel = kernels.kernel(layer.form)
-            self._row = names.index("row") if layer.form.cell else None
+            self._row = names.index("row") if layer.form.cell and len(layer.tables) else None
 
-    def reset(self) -> None:
-        """Put the states back to rest."""
-        self.z.fill(0)
-        self._before.fill(0)
-        if self._row is not None:
-            self._record[self._row] = 0
+    @property
+    def plain(self) -> Callable[[], None] | None:
+        """What does the same as `run`, if that is to call the kernel and nothing else."""
+        if self.layer.others or self._row is not None or not self.layer.form:
+            return None
+        extent = self._extent
+        return partial(self._kernel, self._place, extent.scratch, 0, extent.samples)
 
-    def go_on_from(self, other: Call) -> None:
-        """Take over the states of a call for as many samples."""
-        self.z[...], self._before[...] = other.z, other._before
-        if self._row is not None:
-            self._record[self._row] = other._record[self._row]
+    @property
+    def kept(self) -> list[Ints]:
+        """What is kept from step to step, all of it 0 at rest."""
+        kept = [self.z] if self.z.size else []
+        kept += [self._before] if self._hears_itself else []
+        return kept + ([self._record[self._row :][:1]] if self._row is not None else [])
 
     def run(self) -> None:
         """Run all steps from where the states are."""
         if self.layer.others:
             self._current.fill(0)
             current = self._current[..., : self.layer.node.width]
-            counts = self.counts[len(self.layer.feeds) :]
-            for count, edge in zip(counts, self.layer.others, strict=False):
-                count[:1] += edge.add(self._heard[edge.source].whole(), current)
+            for i, edge in enumerate(self.layer.others, len(self.layer.feeds)):
+                self.counts[i] += edge.add(self._heard[edge.source].whole(), current)
         if self.layer.form:
             extent = self._extent
             self._kernel(self._place, extent.scratch, 0, extent.samples)
@@ -123,7 +126,7 @@ class Call:
                 f"{i}.sums": address(feed.sums),
                 f"{i}.senders": feed.senders,
                 f"{i}.shift": feed.exponent,
-                f"{i}.events": address(self.counts[i]),
+                f"{i}.events": address(self.counts[i:]),
             }
         return found | (self._neurons(layer.node) if isinstance(layer.node, Population) else {})
 
@@ -140,8 +143,8 @@ class Call:
             "row": 0,
             "modes": node.modes,
             "before": address(self._before),
-            "spikes": address(self.counts[-2]),
-            "lost": address(self.counts[-1]),
+            "spikes": address(self.counts[-2:]),
+            "lost": address(self.counts[-1:]),
         }
 
 
@@ -178,19 +181,16 @@ class Stage:
             for layer, out, own in zip(layers, outs, counts, strict=True)
         ]
 
-    def reset(self) -> None:
-        """Put the states back to rest."""
-        for call in self.calls:
-            call.reset()
-        if self._mapper is not None:
-            self._mapper.reset()
+    @property
+    def kept(self) -> list[Ints]:
+        """What is kept from step to step, all of it 0 at rest."""
+        own = [array for call in self.calls for array in call.kept]
+        return own + (self._mapper.all_kept if self._mapper is not None else [])
 
-    def go_on_from(self, other: Stage) -> None:
-        """Take over the states of the same node, for as many samples."""
-        for own, before in zip(self.calls, other.calls, strict=True):
-            own.go_on_from(before)
-        if self._mapper is not None and other._mapper is not None:
-            self._mapper.go_on_from(other._mapper)
+    @property
+    def plain(self) -> Callable[[], None] | None:
+        """What does the same as `run`, if that is to call one kernel and nothing else."""
+        return self.calls[0].plain if self._mapper is None else None
 
     def run(self) -> None:
         """Run all steps."""
@@ -199,9 +199,9 @@ class Stage:
         if self._mapper is not None:
             sent, lost, heard = self._mapper.run([call.out.whole() for call in self.calls])
             self.values.graded[..., : self.node.width] = sent
-            self.calls[0].counts[-1, :1] += lost
+            self.calls[0].counts[-1] += lost
             for call in self.calls:
-                call.counts[len(call.layer.feeds) + len(call.layer.others) : -2, :1] += heard
+                call.counts[len(call.layer.feeds) + len(call.layer.others) : -2] += heard
 
     @property
     def states(self) -> Any:

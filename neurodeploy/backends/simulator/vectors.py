@@ -35,14 +35,10 @@ class Mapper:
         self._shifts = node.kind == delay.NAME
         self._constants = _constants(node) if len(self.kept) and not self._shifts else ()
 
-    def reset(self) -> None:
-        """Begin anew."""
-        self.kept.fill(0)
-        self.before.fill(0)
-
-    def go_on_from(self, other: Mapper) -> None:
-        """Take over what another has kept of as many samples."""
-        self.kept[...], self.before[...] = other.kept, other.before
+    @property
+    def all_kept(self) -> list[Ints]:
+        """What is kept from step to step, all of it 0 at rest."""
+        return [self.kept, self.before]
 
     def run(self, currents: Sequence[Ints]) -> tuple[Ints, int, int]:
         """Return what it sends for its operands' currents [B, T, width], int32.
