@@ -258,8 +258,8 @@ def _paired_sums(
     kind = lanes(I16, 2 * GROUP)
     zero = code.number(kind, 0)
     all_, odd = ([code.variable(zero) for _ in range(wide)] for _ in range(2))
-    with code.loop(first, last) as j:
-        row = weights + code.load(place + j * 2, I16).unsigned(I64) * stride
+    with code.loop(place + first * 2, place + last * 2, 2) as sender:
+        row = weights + code.load(sender, I16).unsigned(I64) * stride
         for n in range(wide):
             words = code.load(row + COLUMNS * n, kind)
             all_[n].set(all_[n].get() + words)

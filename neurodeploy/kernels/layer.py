@@ -26,7 +26,7 @@ from neurodeploy.arith import Fixed
 from neurodeploy.kernels import events
 from neurodeploy.kernels.events import COLUMNS, GROUP, Rows
 from neurodeploy.kernels.exact import Step, drop
-from neurodeploy.kernels.lanes import I16, I32, I64, Code, Value, Variable, lanes, size
+from neurodeploy.kernels.lanes import I32, I64, Code, Value, Variable, lanes, size
 from neurodeploy.kernels.modal import Phases, phases
 from neurodeploy.kernels.native import Function, compiled
 from neurodeploy.kernels.ranges import Width
@@ -229,15 +229,18 @@ def _update(
     first = _Places(code, cell, a, b, a["row"] + i, code.number(I64, 0), {})
     held = {name: first.lane(name).to_all(GROUP) for name in sorted(cell.alike - cell.zero)}
     held |= {name: code.number(lanes(first.number, GROUP), 0) for name in cell.zero}
-    with code.loop(0, a["groups"]) as g:
-        rows = replace(first, group=g, held=held)
-        sent = _stepped(rows, code.load(row + g * (4 * GROUP), lanes(I32, GROUP)), lost)
+    together = 2 if cell.most == 1 and cell.width.bits == 32 and not cell.step.modal else 1
+    with code.loop(0, a["groups"], together) as g:
+        sent = []
+        for group in [g, g + 1][:together]:
+            current = code.load(row + group * (4 * GROUP), lanes(I32, GROUP))
+            sent.append(_stepped(replace(first, group=group, held=held), current, lost))
         if cell.most == 1:
-            code.store(sent.bits() & code.load(a["live"] + g * 2, I16), out + g * 2)
+            bits = reduce(Value.followed_by, sent).bits()
+            code.store(bits & code.load(a["live"] + g * 2, bits.kind), out + g * 2)
         else:
-            code.store(
-                sent if rows.number is I32 else sent.cut(lanes(I32, GROUP)), out + g * (4 * GROUP)
-            )
+            whole = sent[0] if first.number is I32 else sent[0].cut(lanes(I32, GROUP))
+            code.store(whole, out + g * (4 * GROUP))
 
 
 @dataclass(frozen=True)

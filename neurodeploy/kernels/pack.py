@@ -1,4 +1,4 @@
-"""Spikes as bits, 64 channels to a word, from arrays that hold a number for each."""
+"""Spikes as bits, 64 channels to a word, from and to arrays that hold a number for each."""
 
 from __future__ import annotations
 
@@ -7,17 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.kernels.lanes import F32, F64, I8, I32, I64, Code, Value, lanes
+from neurodeploy.kernels.lanes import BIT, F32, F64, I8, I16, I32, I64, Code, Value, lanes
 from neurodeploy.kernels.native import Function, compiled
 
 KINDS: dict[Any, Any] = {np.dtype(bool): I8, np.dtype(np.uint8): I8, np.dtype(np.int8): I8}
 KINDS |= {np.dtype(np.int32): I32, np.dtype(np.int64): I64}
 KINDS |= {np.dtype(np.float32): F32, np.dtype(np.float64): F64}
+_AT_ONCE = 16  # bits that become numbers together
 
 #: Addresses, sizes and byte distances, those of x first: x [T, B, channels], bits uint64
 #: [B, T, words]; others, the last, is written: a bit of it is set if there was any other number
 #: than 0 and 1.
 RECORD = ("x", "step", "sample", "channels", "steps", "bits", "words", "others")
+
+#: Of the way back: bits uint64 [B, T, words]; out int32 [T, B, channels], its byte distances last.
+BACK = ("bits", "words", "steps", "channels", "out", "step", "sample")
 
 
 @cache
@@ -59,3 +63,22 @@ def source(kind: Any) -> str:
             code.store(rest.get(), out + whole * 8)
     code.store(wrong.get(), place + 8 * RECORD.index("others"))
     return code.finished()
+
+
+@cache
+def back() -> Function:
+    """Return `run(record, scratch, first, last)`: bits become int32. Scratch is not used."""
+    code = Code("unpack", "record", "scratch", "first", "last")
+    a = code.fields(code.arguments["record"], BACK)
+    samples = code.arguments["first"], code.arguments["last"]
+    with code.loop(0, a["steps"]) as t, code.loop(*samples) as b:
+        row = a["bits"] + (b * a["steps"] + t) * (a["words"] << 3)
+        out = a["out"] + t * a["step"] + b * a["sample"]
+        whole = a["channels"] & -_AT_ONCE
+        with code.loop(0, whole, _AT_ONCE) as c:
+            fired = code.load(row + c.unsigned_shift(3), I16).seen_as(lanes(BIT, _AT_ONCE))
+            code.store(fired.unsigned(lanes(I32, _AT_ONCE)), out + c * 4)
+        with code.loop(whole, a["channels"]) as c:
+            word = code.load(row + (c.unsigned_shift(6) << 3), I64)
+            code.store((word.unsigned_shift(c & 63) & 1).cut(I32), out + c * 4)
+    return compiled(code.finished(), "unpack", 4)

@@ -20,7 +20,8 @@ from support.recurrences import PUBLISHED
 from support.running import one_population, run_from
 
 from neurodeploy.arith import OVERFLOWS, ROUNDINGS, Count, Fixed, Real
-from neurodeploy.kernels import packed, real_kernel
+from neurodeploy.kernels import exact, packed, real_kernel
+from neurodeploy.kernels.layer import kernel
 from neurodeploy.neurons import SPECS
 from neurodeploy.neurons.spec import over_batch, scaled
 
@@ -179,6 +180,26 @@ def test_narrow_lanes_saturate_where_sums_leave_them(reset, fixed):
 @every_dynamics
 def test_any_model_is_exact_in_registers_as_wide_as_lanes(spec, options, fixed):
     assert_kernel_equals_step(spec, options, fixed, ((2**26 - 1, None), (2**26, 64)))
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("reset", ["hard", "soft"])
+def test_fractions_are_exact_on_processors_with_and_without_them(reset, there, monkeypatch):
+    """Of 15 bits, rounded to nearest: one operation of some processors, several of others."""
+    spec, taken = SPECS["lif"], []
+    made = exact._fraction
+
+    def fraction(*factors):
+        taken.append(made(*factors) if there else None)
+        return taken[-1]
+
+    monkeypatch.setattr(exact, "_fraction", fraction)
+    kernel.cache_clear()
+    assert_kernel_equals_step(
+        spec, spec.options(reset=reset), Fixed(15, 32, "nearest"), ((2**26 - 1, 32),)
+    )
+    kernel.cache_clear()
+    assert taken
 
 
 def assert_kernel_equals_step(spec, options, fixed, ends=((2**20, 32), (2**30, 64))):

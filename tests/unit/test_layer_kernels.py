@@ -147,7 +147,7 @@ def test_a_silent_half_costs_nothing_that_matters():
 
 @pytest.mark.parametrize("kind", list(pack.KINDS), ids=str)
 @pytest.mark.parametrize("channels", [1, 63, 64, 65, 130])
-def test_arrays_of_zeros_and_ones_become_bits(kind, channels):
+def test_arrays_of_zeros_and_ones_become_bits_and_numbers_again(kind, channels):
     rng = np.random.default_rng(channels)
     source = Source(name="input", width=channels, low=0, high=1, unit=1.0)
     for x in (
@@ -159,6 +159,12 @@ def test_arrays_of_zeros_and_ones_become_bits(kind, channels):
         into = Values(channels, bits=zeros((x.shape[1], len(x), words(channels)), np.uint64))
         assert take(source, x, into) == 0
         np.testing.assert_array_equal(into.whole(), (x == 1).transpose(1, 0, 2))
+        np.testing.assert_array_equal(into.end(), x[-1] == 1)
+        room = np.full((len(x) + 2, x.shape[1] + 1, channels), -1, np.int32)
+        into.write(room[1:-1, 1:])
+        np.testing.assert_array_equal(room[1:-1, 1:], x == 1)
+        assert (room[[0, -1]] == -1).all()
+        assert (room[:, 0] == -1).all()
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from neurodeploy.kernels import pack
 from neurodeploy.kernels.events import COLUMNS
-from neurodeploy.kernels.pack import RECORD
 from neurodeploy.program.ir import Ints
 
 _LINE = 64  # bytes of a line of the cache
@@ -69,7 +69,7 @@ class Values:
     def packing(self) -> tuple[Ints, int]:
         """The record of the kernel that packs spikes into the bits, its input left open; where."""
         there = {"bits": self.place, "words": self.bits.shape[-1]}
-        made = record(RECORD, dict.fromkeys(RECORD, 0) | there)
+        made = record(pack.RECORD, dict.fromkeys(pack.RECORD, 0) | there)
         return made, address(made)
 
     def whole(self) -> Any:
@@ -77,6 +77,16 @@ class Values:
         if self.bits is None:
             return self.graded[..., : self.width]
         return self._unpacked(self.bits.view(np.uint8))
+
+    def write(self, out: Any) -> None:
+        """Write all to out [T, B, width], int32, whose last axis is contiguous."""
+        if self.bits is None:
+            out[...] = self.graded[..., : self.width].transpose(1, 0, 2)
+            return
+        samples, steps, words = self.bits.shape
+        there = (self.place, words, steps, self.width, address(out), *out.strides[:2])
+        made = np.array(there, np.int64)
+        pack.back()(address(made), 0, 0, samples)
 
     def end(self) -> Any:
         """Return [B, width] of the last step."""

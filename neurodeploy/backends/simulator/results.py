@@ -48,7 +48,7 @@ class Kept:
             room[steps, samples] = runner.values[name].whole().transpose(1, 0, 2)
         ends = runner.values[self._source]
         if self._each:
-            self.ends[steps, samples] = ends.whole().transpose(1, 0, 2)
+            ends.write(self.ends[steps, samples])
         elif steps.stop == self._steps:
             self.ends[0, samples] = ends.end()
 
