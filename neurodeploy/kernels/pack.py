@@ -20,8 +20,8 @@ _AT_ONCE = 16  # bits that become numbers together
 #: than 0 and 1.
 RECORD = ("x", "step", "sample", "channels", "steps", "bits", "words", "others")
 
-#: Of the way back: bits uint64 [B, T, words]; out int32 [T, B, channels], its byte distances last.
-BACK = ("bits", "words", "steps", "channels", "out", "step", "sample")
+#: Of the way back: out int32 [T, B, channels] and its byte distances; bits uint64 [B, T, words].
+BACK = ("out", "step", "sample", "bits", "words", "steps", "channels")
 
 
 @cache

@@ -83,10 +83,16 @@ class Values:
         if self.bits is None:
             out[...] = self.graded[..., : self.width].transpose(1, 0, 2)
             return
-        samples, steps, words = self.bits.shape
-        there = (self.place, words, steps, self.width, address(out), *out.strides[:2])
-        made = np.array(there, np.int64)
-        pack.back()(address(made), 0, 0, samples)
+        made, place = self._writing
+        made[:3] = address(out), *out.strides[:2]
+        pack.back()(place, 0, 0, len(self.bits))
+
+    @cached_property
+    def _writing(self) -> tuple[Ints, int]:
+        """The record of the kernel that does so, its output left open; where it is."""
+        _, steps, words = self.bits.shape
+        made = np.array([0, 0, 0, self.place, words, steps, self.width], np.int64)
+        return made, address(made)
 
     def end(self) -> Any:
         """Return [B, width] of the last step."""
