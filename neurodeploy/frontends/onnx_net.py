@@ -68,8 +68,18 @@ def graph_of(model: Any, path: Path, layout: str | None) -> Graph:
 
 def known(node: Any, *, constant: bool) -> bool:
     """Whether an operator has a reader, or is computed, as it reads what is `constant` alone."""
-    readers = {"Constant", *READERS, *QONNX, *(_FOLDED if constant else ())}
-    return _in_known_domain(node) and node.op_type in readers
+    readers = {"Constant", *READERS, *(_FOLDED if constant else ())}
+    found = QONNX if node.domain in DOMAINS else readers
+    return _in_known_domain(node) and node.op_type in found
+
+
+def _require_known(node: Any, values: Sequence[Any]) -> None:
+    """Raise Refused for an operator without a reader, whether or not what it reads is there."""
+    if not _in_known_domain(node):
+        raise Refused("an operator of another domain", "use standard operators of ONNX")
+    if not known(node, constant=bool(values) and all(isinstance(v, Const) for v in values)):
+        fix = FIXES.get(node.op_type, f"known operators: {', '.join(sorted(READERS))}")
+        raise Refused("an operator that has no place in a graph", fix)
 
 
 def _in_known_domain(node: Any) -> bool:
@@ -158,6 +168,7 @@ class _Net:
         missing = [n for n, v in zip(node.input, values, strict=True) if n and v is None]
         results: tuple[Any, ...] = ()
         try:
+            _require_known(node, values)
             if not missing:
                 found = self._result(node, values)
                 results = found if isinstance(found, tuple) else (found,)
@@ -178,16 +189,11 @@ class _Net:
 
     def _result(self, node: Any, values: list[Any]) -> Any:
         attributes = {item.name: _plain(item, self.where) for item in node.attribute}
-        if not _in_known_domain(node):
-            raise Refused("an operator of another domain", "use standard operators of ONNX")
         if node.op_type == "Constant":
             return Const(_constant(attributes))
         if values and all(isinstance(v, Const) for v in values) and node.op_type in _FOLDED:
             return _folded(node, values)
         readers = QONNX if node.domain in DOMAINS else READERS
-        if node.op_type not in readers:
-            fix = FIXES.get(node.op_type, f"known operators: {', '.join(sorted(READERS))}")
-            raise Refused("an operator that has no place in a graph", fix)
         if (biased := self._biased(node, values)) is not None:
             return biased
         call = Call(

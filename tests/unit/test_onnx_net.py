@@ -347,8 +347,10 @@ def test_every_refusal_names_the_node_and_a_fix(name, tmp_path):
     assert caught.value.exit_code == 3
 
 
-def test_all_nodes_are_refused_at_once(tmp_path):
-    nodes = [node("Softmax", "x", "a"), node("Tanh", "x", "b"), node("Erf", "x", "c"), node("Relu")]
+@pytest.mark.parametrize("behind", [("x", "x", "x"), ("x", "a", "b")], ids=["beside", "in a row"])
+def test_all_nodes_are_refused_at_once(behind, tmp_path):
+    kinds = zip(("Softmax", "Tanh", "Erf"), behind, "abc", strict=True)
+    nodes = [*(node(*kind) for kind in kinds), node("Relu")]
     onnx.save(model(nodes, SEQUENCE, {}), tmp_path / "m.onnx")
     with pytest.raises(NeurodeployError) as caught:
         nd.load(tmp_path / "m.onnx")
