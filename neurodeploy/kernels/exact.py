@@ -64,7 +64,7 @@ class Step:
     width: Width
     values: dict[str, Value] = field(default_factory=dict)
     lost: list[Value] = field(default_factory=list)  #: conditions: a register write did not fit
-    wrapped: dict[str, Value] = field(default_factory=dict)  #: of sums: negative where they wrapped
+    wrapped: dict[str, Value] = field(default_factory=dict)  #: sums, choices: < 0 where they did
 
     def take(self, instrs: Iterable[Instr]) -> None:
         """Write the code of some instructions without modes' sums."""
@@ -85,7 +85,7 @@ class Step:
         if i.op == "largest":
             return a[0].most(a[1])
         if i.op == "select":
-            return a[0].where(a[1], a[2])
+            return self._chosen(i, *a)
         if i.op == "read":
             return a[0]
         return a[0].compare(_COMPARE[i.op], a[1])
@@ -110,6 +110,15 @@ class Step:
         if i.out in self.width.wrapping:
             self.wrapped[i.out] = (a ^ total) & ((b if added else a) ^ (total if added else b))
         return total
+
+    def _chosen(self, i: Instr, condition: Value, yes: Value, no: Value) -> Value:
+        """Return one of two values, and whether it wrapped."""
+        signs = [self.wrapped.get(name) for name in i.args[1:]]
+        if any(sign is not None for sign in signs):
+            fits = yes & 0
+            first, second = (fits if sign is None else sign for sign in signs)
+            self.wrapped[i.out] = condition.where(first, second)
+        return condition.where(yes, no)
 
     def _written(self, i: Instr, value: Value) -> Value:
         out, stored, free = i.out, value, self.width.unclipped

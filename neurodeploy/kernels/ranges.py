@@ -67,8 +67,8 @@ class Width:
 
     A clip is a pair (value, "low" or "high"). `short`: the products of 64 bits whose two factors
     fit 32, which processors multiply faster. `fractions`: the halves whose second part is that of
-    15 bits. `wrapping`: the sums and differences that may leave
-    32 bits on their way to a register that saturates.
+    15 bits. `wrapping`: the sums, differences and choices that may leave 32 bits on their way to a
+    register that saturates.
     """
 
     bits: int
@@ -122,10 +122,14 @@ def width(
 
 
 def _clipped(step: Traced) -> frozenset[str]:
-    """Return the sums and differences that only register writes read."""
-    sums = {i.out for i in step.instrs if i.op in ("add", "sub")}
-    read = {name for i in step.instrs if i.op != "write" for name in i.args}
-    return frozenset(sums - read - {step.out, *step.next_states})
+    """Return the sums that only register writes read, and the choices between such sums."""
+    read = {step.out, *step.next_states}  # by others
+    for i in reversed(step.instrs):
+        if i.op == "select" and i.out not in read:
+            read.add(i.args[0])
+        elif i.op != "write":
+            read.update(i.args)
+    return frozenset(i.out for i in step.instrs if i.op in ("add", "sub", "select")) - read
 
 
 def _register(fixed: Fixed) -> Range:
@@ -180,7 +184,10 @@ class _Walk:
         self.ranges[i.out] = found
         if not found.fits(NARROW):
             self.wrapping.add(i.out)
-            self.narrow &= i.out in self.clipped and all(v.fits(NARROW) for v in values)
+            noted = self.wrapping if i.op == "select" else ()  # a choice hands on what sums note
+            pairs = zip(i.args, values, strict=True)
+            fitting = all(v.fits(NARROW) or name in noted for name, v in pairs)
+            self.narrow &= i.out in self.clipped and fitting
 
     def _product(self, out: str, coef: Range, value: Range) -> Range:
         bits = self.fixed.coef_frac

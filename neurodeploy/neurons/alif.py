@@ -76,8 +76,10 @@ def step(o: Arith, k: Coefs, z: State, x: Any, options: Mapping[str, Any]) -> tu
         return _reset_at_the_next_step(o, k, z, x, options)
     u = o.write(o.mul(k.beta, z.v) + x)
     s = o.spike(u - z.a, k.threshold, compare)
-    after = o.write(u - z.a - k.reset) if options["reset"] == "soft" else k.reset
-    return s, State(o.select(s, after, u), _raised(o, k, z.a, s))
+    raised = _raised(o, k, z.a, s)
+    if options["reset"] == "hard":
+        return s, State(o.select(s, k.reset, u), raised)
+    return s, State(o.write(o.select(s, u - z.a - k.reset, u)), raised)
 
 
 def _raised(o: Arith, k: Coefs, a: Any, s: Any) -> Any:

@@ -50,8 +50,9 @@ def fire(o: Arith, k: Any, v: Any, drive: Any, options: Mapping[str, Any]) -> tu
         s = o.spike(u, k.threshold, compare)
     if reset == "none":
         return s, u
-    after = k.reset if reset == "hard" else o.write(u - k.reset)
-    return s, o.select(s, after, u)
+    if reset == "hard":
+        return s, o.select(s, k.reset, u)
+    return s, o.write(o.select(s, u - k.reset, u))
 
 
 def _at_the_next_step(

@@ -25,15 +25,22 @@ from neurodeploy.neurons import SPECS
 from neurodeploy.program.ir import Population, Program, Readout, Source, Stream
 from neurodeploy.program.synapses import Tap
 
-FORMATS = [(1, 4), (12, 24), (30, 32), (6, 8)]  # bits that products drop, bits of a register
+FORMATS = [
+    (1, 4),
+    (12, 24),
+    (30, 32),
+    (6, 8),
+    (15, 32),
+]  # bits that products drop, bits of a register
 WAYS = list(product(FORMATS, ROUNDINGS, OVERFLOWS))
 CASES = [(spec.name, options) for spec in SPECS.values() for options in spec.variants()]
+SOFT = [("lif", "soft"), ("lif", "soft_doubled"), ("cubalif", "soft"), ("alif", "soft")]
 SOURCES = [(0, 1), (-128, 127), (-(2**29), 2**29), (-CURRENT, CURRENT)]
 
 
 @pytest.mark.parametrize(("number", "case"), list(enumerate(CASES)))
 def test_every_variant_of_every_model_is_the_loop(number, case):
-    """Two formats of 24 each, in turn; what decides is that none is left out of any model."""
+    """Two formats of 30 each, in turn; what decides is that none is left out of any model."""
     spec, options = case
     for at in (2 * number, 2 * number + 13):
         (frac, bits), rounding, overflow = WAYS[at % len(WAYS)]
@@ -83,6 +90,30 @@ def drawn_layers(draw, models):
 @given(data=st.data())
 def test_any_program_is_the_loop(spec, data):
     assert_exact(*data.draw(programs(spec)))
+
+
+@pytest.mark.parametrize("bits", [8, 24, 32])
+@pytest.mark.parametrize(("spec", "reset"), SOFT)
+def test_what_a_silent_neuron_would_have_stored_after_a_spike_is_no_overflow(spec, reset, bits):
+    """Its membrane at the lowest end, less the threshold, fits no register, and goes to none."""
+    top = 2 ** (bits - 1) - 1
+    options = SPECS[spec].options() | {"reset": reset}
+    chip = nd.target("asic45")
+    coefs = {name: np.zeros(1, int) for name in SPECS[spec].kinds}
+    coefs |= {"threshold": np.array([top]), "reset": np.array([top])}
+    node = Population(
+        name="n",
+        width=1,
+        edges=(Tap(source="input", sign=np.ones(1, int)),),
+        **{"spec": spec, "options": options, "coefs": coefs, "state_bits": bits, "coef_frac": 8},
+        **{"shift": np.zeros(1, int), "bias": np.zeros(1, int), "unit": np.ones(1)},
+    )
+    source = Source(name="input", width=1, low=-CURRENT, high=CURRENT, unit=1.0)
+    readout = Readout(source="n", kind="steps", unit=np.ones(1), offset=np.zeros(1))
+    how = {"target": chip, "numbers": chip.numbers, "readout": readout}
+    made = Program(name="silent", nodes=(source, node), **how)
+    x = np.array([-top, top, -top, 0]).reshape(4, 1, 1)
+    assert assert_exact(made, x).lost == {"n": 0}
 
 
 @pytest.mark.parametrize("overflow", OVERFLOWS)

@@ -34,8 +34,7 @@ def membrane(c, k, v, drive, o):
         return fired, k.reset if fired else u
     if reset == "none":
         return fired, u
-    lowered = c.keep(u - k.reset)
-    return fired, lowered if fired else u
+    return fired, c.keep(u - k.reset) if fired else u
 
 
 def lif(c, k, z, x, o):
@@ -68,9 +67,10 @@ def alif(c, k, z, x, o):
     if o["reset"] in ("soft", "hard"):
         u = c.keep(c.mul(k.beta, v) + x)
         fired = over(o, u - a, k.threshold)
-        after = c.keep(u - a - k.reset) if o["reset"] == "soft" else k.reset
         raised = c.keep(c.mul(k.rho, a) + (k.jump if fired else 0))
-        return fired, (after if fired else u, raised)
+        if fired:
+            u = c.keep(u - a - k.reset) if o["reset"] == "soft" else k.reset
+        return fired, (u, raised)
     before = over(o, v - a, k.threshold)
     raised = c.keep(c.mul(k.rho, a) + (k.jump if before else 0))
     taken = k.reset + (raised if o["reset"] == "soft_raised" else a) if before else 0
