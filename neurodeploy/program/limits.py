@@ -166,18 +166,17 @@ def core_loads(program: Program) -> dict[int, Footprint]:
 def current_bounds(program: Program) -> dict[str, tuple[Reals, Reals]]:
     """Return the least and greatest current [width] that any input can cause at each node.
 
-    In float64: exact up to 2**53, far above any register.
+    So that a sum fits in any order, as events come, each value may also be 0. In float64: exact up
+    to 2**53, far above any register.
     """
     found: dict[str, tuple[Reals, Reals]] = {}
     values: dict[str, tuple[Reals, Reals]] = {}
     for node in program:
         ones = np.ones(node.width)
-        if isinstance(node, Source):
-            values[node.name] = (ones * node.low, ones * node.high)
-            continue
-        if isinstance(node, Vector):
-            values[node.name] = (ones * node.low, ones * node.high)
-            found[node.name] = _vector_bounds(node, values)
+        if isinstance(node, Source | Vector):
+            values[node.name] = (ones * min(node.low, 0), ones * max(node.high, 0))
+            if isinstance(node, Vector):
+                found[node.name] = _vector_bounds(node, values)
             continue
         if isinstance(node, Population):
             most, fixed = node.most, program.fixed(node)

@@ -17,11 +17,13 @@ from support.exact import assert_exact, compare, drawn, in_pieces, reference, si
 from support.networks import inputs_for
 from support.programs import CURRENT, Layer, program
 
+import neurodeploy as nd
 from neurodeploy.arith import OVERFLOWS, ROUNDINGS
+from neurodeploy.errors import FitError
 from neurodeploy.neurons import SPECS
 from neurodeploy.passes.pipeline import compile_graph
-from neurodeploy.program.ir import ProgramNode, Source
-from neurodeploy.program.synapses import Conv, Edge
+from neurodeploy.program.ir import Program, ProgramNode, Readout, Source, Stream
+from neurodeploy.program.synapses import Conv, Dense, Edge
 from neurodeploy.program.vector import KINDS
 from neurodeploy.targets import target
 
@@ -108,6 +110,25 @@ def test_inputs_between_integers_and_beyond_the_ends(unit):
     want = assert_exact(made, x)
     assert want.clipped > 0
     assert (2 * x / unit % 2 == 1).any()
+
+
+def test_a_sum_fits_in_any_order_or_is_refused():
+    """Of inputs that are never 0, two edges may nearly cancel; alone, each leaves 32 bits."""
+    source, one = Source(name="input", width=1, low=100, high=101, unit=1.0), np.ones(1)
+    readout = Readout(source="out", kind="steps", unit=one, offset=0 * one)
+    chip = target("asic45")
+
+    def made(weight):
+        pair = [np.array([[weight]]), np.array([[1 - weight]])]
+        both = tuple(Dense(source="input", weight=w, weight_bits=32) for w in pair)
+        nodes = (source, Stream(name="out", width=1, edges=both, unit=one))
+        how = {"target": chip, "numbers": chip.numbers, "readout": readout}
+        return Program(name="p", nodes=nodes, **how)
+
+    x = np.array([100, 101]).reshape(2, 1, 1)
+    assert_exact(made(2**31 // 101), x)
+    with pytest.raises(FitError, match="adds currents in 32 bits"):
+        nd.simulate(made(2**26), x)
 
 
 @pytest.mark.parametrize("layer", [Layer(3), Layer(3, "spatial", SPECS["spatial"].options())])
