@@ -18,7 +18,7 @@ from neurodeploy.errors import InputError, NeurodeployError, together
 from neurodeploy.frontends import Reading, nir_stock
 from neurodeploy.frontends.nir_file import read_net
 from neurodeploy.frontends.nir_stated import STATEMENTS, Stated, option
-from neurodeploy.graph.forms.nir import OWNER, keys, net
+from neurodeploy.graph.forms.nir import OWNER, is_own, keys, net
 from neurodeploy.graph.forms.nir_net import Net, Part, digest
 from neurodeploy.graph.ir import Graph
 from neurodeploy.graph.record import from_record
@@ -44,7 +44,7 @@ def read(path: Path, reading: Reading = Reading()) -> Graph:  # noqa: B008 (it i
     head = found.metadata[OWNER]
     record = _record(head, path)
     graph = from_record(record, _arrays(found, record, path), str(path))
-    expected = net(graph, "extension" if head.get("tier") == "extension" else "composite")
+    expected = net(graph, own=_of_our_types(graph, found))
     problems: list[NeurodeployError] = [
         InputError("E108", what, where=str(path), fix=_FIX)
         for what in (*_differences(expected, found, ""), *_head_differences(expected, head))
@@ -55,6 +55,13 @@ def read(path: Path, reading: Reading = Reading()) -> Graph:  # noqa: B008 (it i
         what = "numbers of nodes were edited that derive from the metadata, or the digest was"
         raise InputError("E108", what, where=str(path), fix=_FIX)
     return graph
+
+
+def _of_our_types(graph: Graph, found: Net) -> frozenset[str]:
+    """Return the names of the graph's nodes that stand in the file as types of our own."""
+    names = keys([(node.name, type(node.op).__name__) for node in graph])
+    parts = {name: found.parts[names[name]] for name in names}
+    return frozenset(n for n, p in parts.items() if isinstance(p, Part) and is_own(p.type))
 
 
 def _nothing_open(reading: Reading, path: Path) -> None:
@@ -90,7 +97,8 @@ def _arrays(found: Net, record: Any, path: Path) -> dict[str, Any]:
             name, part = item["name"], found.parts[names[item["name"]]]
             own = part.metadata.get(OWNER, {})
             arrays |= {f"{name}:{k}": v for k, v in own.items() if isinstance(v, np.ndarray)}
-            if item["op"] == "Linear" and isinstance(part, Part):
+            weighted = item["op"] in ("Linear", "Conv") and f"{name}:weight" not in arrays
+            if weighted and isinstance(part, Part):
                 weight = arrays[f"{name}:weight"] = part.fields["weight"]
                 arrays[f"{name}:bias"] = part.fields.get("bias", np.zeros(len(weight)))
     except (KeyError, TypeError, AttributeError) as error:
@@ -151,6 +159,7 @@ def _fields(mine: Part, theirs: Part, at: str) -> Iterator[str]:
         return
     for key in sorted(set(mine.fields) - set(mine.own)):
         a, b = np.asarray(mine.fields[key]), np.asarray(theirs.fields[key])
-        same = a.shape == b.shape and b.dtype.kind in "fiu"
-        if not same or not np.allclose(a, b, rtol=_CLOSE, atol=0):
+        same = a.shape == b.shape and (b.dtype.kind in "fiu" or a.dtype == b.dtype)
+        word = a.dtype.kind == "U"
+        if not same or not (a == b if word else np.allclose(a, b, rtol=_CLOSE, atol=0)):
             yield f'{key} of node "{at}" disagrees with the metadata it derives from'

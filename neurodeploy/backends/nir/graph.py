@@ -30,6 +30,7 @@ from neurodeploy.graph.ir import (
     Population,
     Reduce,
 )
+from neurodeploy.graph.maps import Conv
 from neurodeploy.passes.fold_amplitude import FoldAmplitude
 from neurodeploy.passes.fold_batchnorm import FoldBatchNorm
 
@@ -65,9 +66,11 @@ def _with_plain_drives(graph: Graph) -> Graph:
             name = f"{node.name}.drive"
             while name in nodes:
                 name += "_"
-            if isinstance(front.op, Linear) and len(graph.readers(source)) == 1:
+            alone = len(graph.readers(source)) == 1
+            op = None
+            if alone and isinstance(front.op, Linear | Conv):
                 op = weights.in_front(front.op, *drive)
-                assert op is not None
+            if op is not None:
                 nodes[source] = replace(front, op=op)
             else:
                 nodes[name] = Node(name, Affine(*drive), node.inputs)

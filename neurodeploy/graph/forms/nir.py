@@ -18,6 +18,7 @@ A NIR file describes differential equations without a step length. Here it is re
     Linear    Affine, or Linear without bias         Affine  Scale, or a diagonal Affine
     Add       Scale by 1, read by fan-in             Concat  the same, behind one Linear per part
     Delay     Delay, its steps times STEP_S
+    Conv      Conv1d, Conv2d;  Pool  SumPool2d, AvgPool2d;  a Flatten behind maps (`nir_maps`)
     Reduce    sum: I;  mean, last: a node that passes on, for the reader to reduce over time
 
 Recurrent weights are a Linear from the output to what the drive enters: a loop, whose integrators
@@ -28,8 +29,8 @@ for whatever has no such form, also nodes of types of our own, which other reade
 
 A decay of 1 makes an I of an LI, and an IF of a LIF. NIR fires where v > threshold; a model that
 fires at >= has the next smaller threshold, which is the same. The numbers of a Linear are its
-primitive's; every other constant of the graph stands in the metadata, from which the primitives
-are derived, and which `digest` binds them to.
+primitive's, and those of a Conv that stands there as it is; every other constant of the graph
+stands in the metadata, from which the primitives are derived, and which `digest` binds them to.
 """
 
 from __future__ import annotations
@@ -40,9 +41,10 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.errors import InputError, NeurodeployError, together
+from neurodeploy.errors import InputError, together
 from neurodeploy.graph.delay import Delay
-from neurodeploy.graph.forms.nir_net import Builder, Net, Part, digest
+from neurodeploy.graph.forms import nir_maps
+from neurodeploy.graph.forms.nir_net import Builder, Net, Part, Shape, digest
 from neurodeploy.graph.forms.nir_neurons import (
     STEP_S,
     affine,
@@ -66,7 +68,7 @@ from neurodeploy.graph.ir import (
     Population,
     Reduce,
 )
-from neurodeploy.graph.maps import Maps
+from neurodeploy.graph.maps import Conv, Pool
 from neurodeploy.graph.nonlinear import VectorOp
 from neurodeploy.graph.record import to_record
 
@@ -90,39 +92,33 @@ def keys(nodes: Sequence[tuple[str, str]]) -> dict[str, str]:
     return found
 
 
-def net(graph: Graph, tier: str = "composite") -> Net:
+def net(graph: Graph, tier: str = "composite", own: nir_maps.Own = frozenset()) -> Net:
     """Return the NIR form of a graph without BatchNorm and amplitudes, of one of TIERS.
 
+    own: the nodes that are of types of our own; in the tier `extension` those, too, that need it.
     Raises InputError E108 naming every node that the tier cannot express.
     """
-    names = keys([(node.name, type(node.op).__name__) for node in graph])
     record, arrays = to_record(graph)
-    builder = Builder(graph.widths[graph.input.name], list(names.values()))
-    problems: list[NeurodeployError] = []
-    for node in graph:
-        if not isinstance(node.op, Input):
-            try:
-                _node(builder, graph, node, names, _metadata(node, arrays), tier)
-            except InputError as error:
-                error.where = f'node "{node.name}"'
-                problems.append(error)
+    while True:
+        writer = _Writer(graph, arrays, own)
+        problems = writer.write(stock=tier == "stock")
+        more = {name for name, error in problems.items() if error.code == "E108"}
+        if tier != "extension" or not more:
+            break
+        own |= more
     if problems:
-        raise together(problems)
+        raise together(list(problems.values()))
     metadata = {
         "graph": json.dumps(record, allow_nan=False),
         "dt": repr(STEP_S),
         "readout": _readout(graph),
         "about": ABOUT,
     }
-    if any(isinstance(part, Part) and is_own(part.type) for part in builder.parts.values()):
+    if own:
         metadata["tier"] = "extension"
-    width = graph.widths[graph.output]
-    form = builder.net(names[graph.output], width, {OWNER: metadata})
+    name, shape = writer.names[graph.output], writer.shapes[graph.output]
+    form = writer.builder.net(name, shape, {OWNER: metadata})
     return Net(form.parts, form.edges, {OWNER: {**metadata, "digest": digest(form, form)}})
-
-
-def _reversed(node: Node) -> bool:
-    return isinstance(node.op, Neurons | Population) and node.op.reverse
 
 
 def _readout(graph: Graph) -> str:
@@ -143,83 +139,130 @@ def _metadata(node: Node, arrays: Mapping[str, Array]) -> dict[str, Any]:
     return {OWNER: own} if own else {}
 
 
-def _node(
-    builder: Builder,
-    graph: Graph,
-    node: Node,
-    names: Mapping[str, str],
-    metadata: Mapping[str, Any],
-    tier: str,
-) -> None:
-    """Add the form of one node, under its own name, to the file's graph."""
-    name, sources = names[node.name], [names[source] for source in node.inputs]
-    form: Part | Net
-    try:
-        form, sources = _form(builder, graph, node, name, sources, metadata)
-    except InputError as error:
-        if tier != "extension" or error.code != "E108":
-            raise
-        width = graph.widths[node.inputs[0]]
-        form, sources = _own(graph, node, metadata), _distinct(builder, name, sources, width)
-    if tier == "stock" and isinstance(form, Net):
-        what = f"{type(node.op).__name__} is no one primitive of NIR"
-        raise InputError("E108", what, fix="--nir composite, for readers of graphs in graphs")
-    builder.add(name, form, *sources, fresh=False)
-
-
 def is_own(kind: str) -> bool:
     """Whether a node's type is one of neurodeploy's, which other readers do not know."""
     return kind.startswith(f"{OWNER}.")
 
 
-def _own(graph: Graph, node: Node, metadata: Mapping[str, Any]) -> Part:
-    """Return a node of a type of our own, with its shapes; all else stands in the metadata."""
+class _Writer:
+    """The file's graph so far, and the shapes of what its nodes give."""
+
+    def __init__(self, graph: Graph, arrays: Mapping[str, Array], own: nir_maps.Own) -> None:
+        self.graph, self.arrays, self.own = graph, arrays, own
+        self.names = keys([(node.name, type(node.op).__name__) for node in graph])
+        self.shapes = nir_maps.shapes(graph, own)
+        self.builder = Builder(self.shapes[graph.input.name], list(self.names.values()))
+        self.views: dict[tuple[str, Shape], str] = {}
+
+    def write(self, *, stock: bool) -> dict[str, InputError]:
+        """Add all nodes; return what was wrong, by node."""
+        problems: dict[str, InputError] = {}
+        for node in self.graph:
+            if not isinstance(node.op, Input):
+                try:
+                    self._node(node, stock=stock)
+                except InputError as error:
+                    error.where = f'node "{node.name}"'
+                    problems[node.name] = error
+        return problems
+
+    def _node(self, node: Node, *, stock: bool) -> None:
+        """Add the form of one node, under its own name."""
+        name = self.names[node.name]
+        form, sources = self._form(node, name, self._sources(node))
+        if stock and isinstance(form, Net):
+            what = f"{type(node.op).__name__} is no one primitive of NIR"
+            raise InputError("E108", what, fix="--nir composite, for readers of graphs in graphs")
+        self.builder.add(name, form, *sources, fresh=False)
+
+    def _sources(self, node: Node) -> list[str]:
+        """Return what a node reads, in the shapes in which it does."""
+        read = [self.shapes[source] for source in node.inputs]
+        want = nir_maps.wanted(node, read, self.shapes[node.name], self.own)
+        return [self._view(*each) for each in zip(node.inputs, read, want, strict=True)]
+
+    def _view(self, source: str, have: Shape, want: Shape) -> str:
+        name = self.names[source]
+        if have == want:
+            return name
+        if (name, want) not in self.views:
+            part = nir_maps.flatten(have, want)
+            self.views[name, want] = self.builder.add(f"{name}.flat", part, name)
+        return self.views[name, want]
+
+    def _form(self, node: Node, name: str, sources: list[str]) -> tuple[Part | Net, list[str]]:
+        """Return a node as primitives of NIR, and what they read."""
+        op, metadata = node.op, _metadata(node, self.arrays)
+        shape = self.shapes[node.name]
+        if node.name in self.own:
+            return self._own(node, metadata), self._distinct(name, sources, node)
+        if isinstance(op, Add):
+            return scale(np.ones(shape)), self._distinct(name, sources, node)
+        if isinstance(op, Concat):
+            return scale(np.ones(shape)), self._embedded(name, sources, node)
+        return _alone(node, shape, metadata), sources
+
+    def _own(self, node: Node, metadata: Mapping[str, Any]) -> Part:
+        """Return a node of a type of our own, with its shapes; all else stands in the metadata."""
+        op, widths = node.op, self.graph.widths
+        kind = op.spec if isinstance(op, Neurons | Population) else type(op).__name__
+        ends = {"input_shape": node.inputs[0], "output_shape": node.name}
+        shapes = {key: np.array([widths[name]], np.int64) for key, name in ends.items()}
+        return Part(f"{OWNER}.{kind}", shapes, metadata)
+
+    def _distinct(self, name: str, sources: list[str], node: Node) -> list[str]:
+        """Return sources without repetition: NIR has one edge at most between two nodes."""
+        shape = self.shapes[node.name]
+        if node.name in self.own:
+            shape = (self.graph.widths[node.inputs[0]],)
+        found: list[str] = []
+        for source in sources:
+            if source in found:
+                again = scale(np.ones(shape))
+                found.append(self.builder.add(f"{name}.again", again, source))
+            else:
+                found.append(source)
+        return found
+
+    def _embedded(self, name: str, sources: list[str], node: Node) -> list[str]:
+        """Return what puts each source in its place among all channels, or all maps."""
+        shape, found, first = self.shapes[node.name], [], 0
+        for i, (source, inside) in enumerate(zip(sources, node.inputs, strict=True)):
+            if len(shape) > 1:
+                part = nir_maps.part_of(self.shapes[inside], first, shape[0])
+                count = self.shapes[inside][0]
+            else:
+                count = self.graph.widths[inside]
+                part = Part("Linear", {"weight": np.eye(shape[0], count, k=-first)})
+            first += count
+            found.append(self.builder.add(f"{name}.part{i}", part, source))
+        return found
+
+
+def _alone(node: Node, shape: Shape, metadata: Mapping[str, Any]) -> Part | Net:
+    """Return a node that reads one other, as primitives of NIR."""
     op = node.op
-    kind = op.spec if isinstance(op, Neurons | Population) else type(op).__name__
-    widths = {"input_shape": node.inputs[0], "output_shape": node.name}
-    shapes = {key: np.array([graph.widths[name]], np.int64) for key, name in widths.items()}
-    return Part(f"{OWNER}.{kind}", shapes, metadata)
-
-
-def _form(
-    builder: Builder,
-    graph: Graph,
-    node: Node,
-    name: str,
-    sources: list[str],
-    metadata: Mapping[str, Any],
-) -> tuple[Part | Net, list[str]]:
-    """Return a node as primitives of NIR, and what they read."""
-    op, width = node.op, graph.widths[node.name]
-    form: Part | Net
     if isinstance(op, Linear):
-        form = _linear(op)
-    elif isinstance(op, Affine):
-        form = with_metadata(affine(op.gain, op.bias), metadata)
-    elif isinstance(op, Add):
-        form = scale(np.ones(width))
-        sources = _distinct(builder, name, sources, width)
-    elif isinstance(op, Concat):
-        form = scale(np.ones(width))
-        sources = _embedded(builder, name, sources, [graph.widths[i] for i in node.inputs])
-    elif isinstance(op, Reduce):
-        form = _reduce(op, width, metadata)
-    elif _reversed(node):
-        what, fix = (
-            "NIR has no neurons that run backwards in time",
-            "export .onnx, or --nir extension",
-        )
-        raise InputError("E108", what, fix=fix)
-    elif isinstance(op, Neurons | Population):
-        form = neurons(op, width, metadata)
-    elif isinstance(op, Delay):
-        form = Part("Delay", {"delay": op.steps * STEP_S}, metadata)
-    elif isinstance(op, VectorOp | Maps):
+        return _linear(op)
+    if isinstance(op, Conv):
+        return nir_maps.conv(op, metadata)
+    if isinstance(op, Pool):
+        return nir_maps.pool(op, metadata)
+    if isinstance(op, Affine):
+        return with_metadata(affine(op.gain, op.bias, shape), metadata)
+    if isinstance(op, Reduce):
+        return _reduce(op, shape, metadata)
+    if isinstance(op, Neurons | Population):
+        if op.reverse:
+            what = "NIR has no neurons that run backwards in time"
+            raise InputError("E108", what, fix="export .onnx, or --nir extension")
+        return neurons(op, shape, metadata)
+    if isinstance(op, Delay):
+        return Part("Delay", {"delay": (op.steps * STEP_S).reshape(shape)}, metadata)
+    if isinstance(op, VectorOp):
         what = f"{type(op).__name__} has no form in NIR"
         raise InputError("E108", what, fix="export .onnx, or --nir extension")
-    else:
-        raise InputError("E107", f"{type(op).__name__} is not folded", fix="fold the graph first")
-    return form, sources
+    raise InputError("E107", f"{type(op).__name__} is not folded", fix="fold the graph first")
 
 
 def _zero(value: Array) -> bool:
@@ -233,30 +276,10 @@ def _linear(op: Linear) -> Part:
     return Part("Affine", {"weight": op.weight, "bias": op.bias}, own=("weight", "bias"))
 
 
-def _distinct(builder: Builder, name: str, sources: list[str], width: int) -> list[str]:
-    """Return sources without repetition: NIR has one edge at most between two nodes."""
-    found: list[str] = []
-    for source in sources:
-        again = source in found
-        again_name = f"{name}.again"
-        found.append(builder.add(again_name, scale(np.ones(width)), source) if again else source)
-    return found
-
-
-def _embedded(builder: Builder, name: str, sources: list[str], widths: list[int]) -> list[str]:
-    """Return one Linear per source, each of which puts it in its place among all channels."""
-    ends = np.cumsum(widths)
-    found = []
-    for i, (source, width) in enumerate(zip(sources, widths, strict=True)):
-        matrix = np.eye(int(ends[-1]), width, k=-int(ends[i] - width))
-        part = Part("Linear", {"weight": matrix})
-        found.append(builder.add(f"{name}.part{i}", part, source))
-    return found
-
-
-def _reduce(op: Reduce, width: int, metadata: Mapping[str, Any]) -> Part | Net:
+def _reduce(op: Reduce, shape: Shape, metadata: Mapping[str, Any]) -> Part | Net:
+    ones = np.ones(op.bias.shape)
     if op.kind != "sum":
-        return with_metadata(affine(np.ones(width), op.bias), metadata)
-    builder = Builder(width)
-    drive = driven(builder, np.ones(width), op.bias)
-    return closed(builder, leaky(builder, "sum", np.ones(width), drive), width, metadata)
+        return with_metadata(affine(ones, op.bias, shape), metadata)
+    builder = Builder(shape)
+    drive = driven(builder, ones, op.bias)
+    return closed(builder, leaky(builder, "sum", np.ones(shape), drive), metadata)

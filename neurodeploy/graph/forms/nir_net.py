@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+Shape = tuple[int, ...]  #: of values in a file: (channels,) or (maps, *size)
+
 
 @dataclass(frozen=True, eq=False)
 class Part:
@@ -32,8 +34,9 @@ class Net:
 class Builder:
     """The parts and edges of one Net so far."""
 
-    def __init__(self, width: int, taken: Sequence[str] = ()) -> None:
-        self.parts: dict[str, Part | Net] = {"input": _end("Input", width)}
+    def __init__(self, shape: Shape, taken: Sequence[str] = ()) -> None:
+        self.shape = shape  #: of the input
+        self.parts: dict[str, Part | Net] = {"input": _end("Input", shape)}
         self.edges: list[tuple[str, str]] = []
         self.taken = {*taken, "input", "output"}
 
@@ -46,15 +49,15 @@ class Builder:
         self.edges += [(source, name) for source in sources]
         return name
 
-    def net(self, output: str, width: int, metadata: Mapping[str, Any]) -> Net:
+    def net(self, output: str, shape: Shape, metadata: Mapping[str, Any]) -> Net:
         """Return the finished graph, whose output is that of part `output`."""
-        self.parts["output"] = _end("Output", width)
+        self.parts["output"] = _end("Output", shape)
         edges = sorted({*self.edges, (output, "output")})
         return Net(self.parts, tuple(edges), metadata)
 
 
-def _end(kind: str, width: int) -> Part:
-    return Part(kind, {"shape": np.array([width], np.int64)})
+def _end(kind: str, shape: Shape) -> Part:
+    return Part(kind, {"shape": np.array(shape, np.int64)})
 
 
 def digest(form: Net, values: Net) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.errors import InputError
-from neurodeploy.graph.forms.nir_net import Builder, Net, Part
+from neurodeploy.graph.forms import nir_maps
+from neurodeploy.graph.forms.nir_net import Builder, Net, Part, Shape
 from neurodeploy.graph.ir import Array, Neurons, Population
 from neurodeploy.neurons.spec import GE
 
@@ -28,10 +29,12 @@ def scale(factor: Array) -> Part:
     return Part("Scale", {"scale": factor})
 
 
-def affine(gain: Array, bias: Array) -> Part:
-    """Return what multiplies each channel and adds to it: a Scale, if nothing is added."""
+def affine(gain: Array, bias: Array, shape: Shape) -> Part:
+    """Return what multiplies values of `shape` and adds to them: a Scale, if nothing is added."""
     if np.all(bias == 0):
-        return scale(gain)
+        return scale(gain.reshape(shape))
+    if len(shape) > 1:
+        return nir_maps.affine(gain, bias, shape)
     return Part("Affine", {"weight": np.diag(gain), "bias": bias})
 
 
@@ -39,20 +42,20 @@ def driven(builder: Builder, gain: Array, bias: Array) -> str:
     """Add what makes the neurons' drive of the input; return its name."""
     if np.all(gain == 1) and np.all(bias == 0):
         return "input"
-    return builder.add("drive", affine(gain, bias), "input")
+    return builder.add("drive", affine(gain, bias, builder.shape), "input")
 
 
-def closed(builder: Builder, output: str, width: int, metadata: Mapping[str, Any]) -> Part | Net:
+def closed(builder: Builder, output: str, metadata: Mapping[str, Any]) -> Part | Net:
     """Return what was built: the one primitive, if it is one, else a graph in the graph."""
     inner = [part for name, part in builder.parts.items() if name != "input"]
     if len(inner) == 1 and isinstance(inner[0], Part) and builder.edges == [("input", output)]:
         return with_metadata(inner[0], metadata)
-    return builder.net(output, width, metadata)
+    return builder.net(output, builder.shape, metadata)
 
 
-def neurons(op: Neurons | Population, width: int, metadata: Mapping[str, Any]) -> Part | Net:
+def neurons(op: Neurons | Population, shape: Shape, metadata: Mapping[str, Any]) -> Part | Net:
     """Return neurons as one primitive, or as a graph; InputError E108 if they are neither."""
-    spec, builder = op.model, Builder(width)
+    spec, builder = op.model, Builder(shape)
     if not has_form(op.spec, op.options):
         fix = f"export .onnx, or --nir extension; NIR forms exist for {', '.join(_MODELS)}"
         reset = f" with reset {op.options['reset']}" if op.spec in _MODELS else ""
@@ -62,11 +65,14 @@ def neurons(op: Neurons | Population, width: int, metadata: Mapping[str, Any]) -
     else:
         coefs, gain = spec.coefs(**op.coefs), op.sign
     drive = driven(builder, gain, op.bias)
-    values = {k: np.array(np.broadcast_to(v, width)) for k, v in coefs._asdict().items()}
+    values = {
+        k: np.array(np.broadcast_to(v, op.bias.shape)).reshape(shape)
+        for k, v in coefs._asdict().items()
+    }
     output = _MODELS[op.spec](builder, values, op.options, drive)
     if op.recurrent is not None:
         _feed_back(builder, op, values, drive, output)
-    return closed(builder, output, width, metadata)
+    return closed(builder, output, metadata)
 
 
 def _feed_back(
