@@ -125,9 +125,10 @@ def _conv(axes: int) -> Callable[[View, Shape], Made]:
         groups = view.whole("groups", 1)
         if len(groups) != 1:
             raise view.refuse("E101", f"groups is {groups}, not a number")
+        bias = np.zeros(len(weight))
         op = Conv(
             weight=weight,
-            bias=view.spread("bias", (len(weight),)),
+            bias=view.spread("bias", bias.shape) if "bias" in view.fields else bias,
             shape=shape,
             stride=stride,
             padding=_padding(view, weight.shape[2:], stride, dilation),

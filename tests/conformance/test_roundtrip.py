@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from support import inline
+from support import inline, maps
 from support.euler import simulate
 from support.graphs import VARIANTS, first_flip_is_a_tie, graphs
 from support.networks import inputs_for, neuron_names, sdtcm
@@ -116,6 +116,11 @@ def test_float64_onnx_computes_the_same_in_onnxruntime(graph, seed, tmp_path):
         np.testing.assert_allclose(output, expected, rtol=0, atol=1e-9 * size)
 
 
+def read_out(file, output):
+    kind = file.metadata["neurodeploy"]["readout"]
+    return {"mean": output.mean(axis=0), "last": output[-1], "steps": output}[kind]
+
+
 def behind_a_synapse(op):
     """Whether neurons hear themselves through a synapse that is not part of a primitive."""
     return op.recurrent is not None and op.spec == "cubalif" and op.options["reset"] != "hard"
@@ -142,11 +147,39 @@ def test_stock_nir_computes_the_same_by_synchronous_euler(graph, seed, tmp_path)
             others[name] = values
     assert first_flip_is_a_tie(form, mine, membranes, others)
     if all(np.array_equal(mine[name] != 0, others[name] != 0) for name in others):
-        output = found["output"]
-        kind = stock.metadata["neurodeploy"]["readout"]
-        output = {"mean": output.mean(axis=0), "last": output[-1], "steps": output}[kind]
+        output = read_out(stock, found["output"])
         size = max(1.0, np.abs(expected).max())
         np.testing.assert_allclose(output, expected, rtol=0, atol=1e-9 * size)
+
+
+MAPS = {
+    "axes": st.sampled_from((1, 2)),
+    "model": st.sampled_from(("lif", "cubalif")),
+    "readout": st.sampled_from(("mean", "sum", "last", "steps")),
+    "seed": st.integers(0, 2**32 - 1),
+}
+
+
+@given(**MAPS)
+@settings(LAW, max_examples=25)
+def test_convolutional_networks_are_stock_nir(axes, model, readout, seed, tmp_path):
+    """The file gives the identical graph, and the same numbers to who knows nothing of us."""
+    rng = np.random.default_rng(seed)
+    graph = maps.stock(rng, axes=axes, model=model, readout=readout)
+    path, form = tmp_path / "g.nir", nir_out.exported_form(graph, "stock")
+    nir_out.write(graph, path, tier="stock")
+    assert identical(nir_in.read(path), form)
+    x = inputs_for(rng, form, steps=12)
+    expected, mine, membranes = run(form, x, neuron_names(form))
+    file = nir.read(path)
+    assert not any(isinstance(node, nir.NIRGraph) for node in file.nodes.values())
+    found = simulate(file, x)
+    assert first_flip_is_a_tie(form, mine, membranes, {name: found[name] for name in mine})
+    if all(np.array_equal(mine[name], found[name]) for name in mine):
+        output = read_out(file, found["output"])
+        np.testing.assert_allclose(
+            output, expected, rtol=0, atol=1e-9 * max(1, abs(expected).max())
+        )
 
 
 def constants(graph):

@@ -7,21 +7,27 @@ states are zero at first; a step lasts `dt` seconds.
 
 from __future__ import annotations
 
+import warnings
+
 import nir
 import numpy as np
+import torch
 
 SPIKING = (nir.LIF, nir.IF, nir.CubaLIF)
 INTEGRATORS = (nir.LI, nir.I, *SPIKING)
 
 
 def simulate(graph, x, dt=1e-4):
-    """Return the outputs over time [T, B, n] of every node, by path, for input x [T, B, C]."""
+    """Return the outputs over time [T, B, n] of every node, by path, for input x [T, B, C].
+
+    Maps are flat in both.
+    """
     nodes, reads = {}, {}
     _flatten(graph, "", nodes, reads)
     groups = _groups(nodes, reads)
     held, fired = (
         {
-            name: np.zeros((*x.shape[1:-1], _width(node)))
+            name: np.zeros((*x.shape[1:-1], *_shape(node)))
             for name, node in nodes.items()
             if isinstance(node, kinds)
         }
@@ -34,12 +40,13 @@ def simulate(graph, x, dt=1e-4):
             _step(group, nodes, reads, now, held, fired, row, dt)
         fired |= {name: now[name] for name in fired}
         for name, value in now.items():
-            outputs[name].append(np.broadcast_to(value, (*row.shape[:-1], _width(nodes[name]))))
+            whole = np.broadcast_to(value, (*row.shape[:-1], *_shape(nodes[name])))
+            outputs[name].append(whole.reshape(*row.shape[:-1], -1))
     return {name: np.array(value) for name, value in outputs.items()}
 
 
-def _width(node):
-    return int(next(iter(node.output_type.values()))[-1])
+def _shape(node):
+    return tuple(int(n) for n in next(iter(node.output_type.values())))
 
 
 def _flatten(graph, path, nodes, reads):
@@ -106,11 +113,18 @@ def _step(group, nodes, reads, now, held, fired, row, dt):
     for name, drive in drives.items():
         now[name] = _integrate(nodes[name], name, held, drive, dt)
     todo = [name for name in group if name not in drives]
+    if len(todo) == 1 and isinstance(nodes[todo[0]], nir.Delay):
+        (name,) = todo
+        past = held.setdefault(f"{name} past", [])
+        past.append(sum(now[s] for s in reads[name]))
+        now[name] = _late(np.rint(nodes[name].delay / dt), past)
+        return
     while todo:
         name = next(n for n in todo if all(s in now for s in reads[n]))
         todo.remove(name)
         inside = isinstance(nodes[name], nir.Input) and not reads[name]
-        now[name] = row if inside else _value(nodes[name], sum(now[s] for s in reads[name]))
+        shaped = row.reshape(*row.shape[:-1], *_shape(nodes[name])) if inside else None
+        now[name] = shaped if inside else _value(nodes[name], sum(now[s] for s in reads[name]))
 
 
 def _integrate(node, name, held, drive, dt):
@@ -141,4 +155,32 @@ def _value(node, x):
         return x * node.scale
     if isinstance(node, nir.Threshold):
         return (x > node.threshold) * 1.0
+    if isinstance(node, nir.Flatten):
+        return x.reshape(len(x), *_shape(node))
+    if isinstance(node, nir.Conv1d | nir.Conv2d | nir.SumPool2d | nir.AvgPool2d):
+        return _over_maps(node, torch.from_numpy(np.ascontiguousarray(x))).numpy()
     return x
+
+
+def _late(steps, past):
+    out = np.zeros_like(past[-1])
+    for ago in np.unique(steps).astype(int):
+        if ago < len(past):
+            out = np.where(steps == ago, past[-1 - ago], out)
+    return out
+
+
+def _over_maps(node, x):
+    def setting(key):
+        value = getattr(node, key)
+        return value if isinstance(value, str) else np.asarray(value).tolist()
+
+    if isinstance(node, nir.SumPool2d | nir.AvgPool2d):
+        kernel, *how = (setting(key) for key in ("kernel_size", "stride", "padding"))
+        places = np.prod(kernel) if isinstance(node, nir.SumPool2d) else 1
+        return torch.nn.functional.avg_pool2d(x, kernel, *how) * float(places)
+    run = torch.nn.functional.conv1d if isinstance(node, nir.Conv1d) else torch.nn.functional.conv2d
+    how = {key: setting(key) for key in ("stride", "padding", "dilation", "groups")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about the speed of "same"
+        return run(x, torch.from_numpy(node.weight), torch.from_numpy(node.bias), **how)

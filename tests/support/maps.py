@@ -7,11 +7,12 @@ from math import prod
 
 import numpy as np
 
+from neurodeploy.graph.delay import Delay
 from neurodeploy.graph.ir import Add, BatchNorm, Concat, Graph, Input, Node, Reduce
 from neurodeploy.graph.maps import POOLINGS, Conv, Pool
 from neurodeploy.graph.rules import check
 from neurodeploy.program import ir, synapses
-from neurodeploy.windows import Windows
+from neurodeploy.windows import Windows, same
 from support.networks import batchnorm, linear, neurons
 
 
@@ -129,6 +130,56 @@ def network(rng, *, axes=2, spiking=False, readout="mean"):
     if readout != "steps":
         last = make.add("readout", Reduce(readout, np.zeros(3)), last)
     return check(Graph(tuple(make.nodes), last))
+
+
+def stock(rng, *, axes=2, model="lif", readout="mean"):
+    """A network that stock NIR holds: hard resets, and convolutions and pooling of all settings."""
+    make = _Maker(rng, axes)
+    shape = (2, *rng.integers(6, 10, axes).tolist())
+    x = make.add("input", Input(prod(shape), spiking=bool(rng.integers(2))), shape=shape)
+    hard = {"reset": "hard", "compare": str(rng.choice([">", ">="]))}
+    a = stock_conv(make, "conv1", x, maps=4)
+    a = make.norm("norm1", a) if rng.random() < 0.5 else a
+    a = make.cells("cells1", a, model, **hard)
+    kind, inside = str(rng.choice(["sum", "avg"])), bool(rng.integers(2))
+    pads = (0,) * axes if not inside or rng.random() < 0.5 else (1,) * axes
+    op = Pool(kind, make.shapes[a], (2,) * axes, (2,) * axes, pads * 2, inside)
+    b = make.add("pool", op, a, shape=op.out_shape)
+    b = make.cells("cells2", b, model, **hard)
+    steps = rng.integers(0, 3, prod(make.shapes[b])).astype(float)
+    c = make.add("late", Delay(steps), b)
+    c = make.add("sum", Add(), b, stock_conv(make, "square", c, maps=4, plain=True))
+    maps = make.shapes[b][0] + make.shapes[c][0]
+    d = make.add("both", Concat(), b, c, shape=(maps, *make.shapes[c][1:]))
+    d = stock_conv(make, "conv2", d, maps=4)
+    d = make.cells("cells3", d, model, **hard)
+    last = make.add("out", linear(rng, 3, prod(make.shapes[d])), d, shape=(3, 1))
+    if readout != "steps":
+        last = make.add("readout", Reduce(readout, rng.normal(size=3)), last)
+    return check(Graph(tuple(make.nodes), last))
+
+
+def stock_conv(make, name, source, *, maps, plain=False):
+    """Add a convolution that stock NIR holds: uneven by as much on both axes, or padded to keep.
+
+    plain: it keeps the size.
+    """
+    rng, axes, shape = make.rng, make.axes, make.shapes[source]
+    kernel = tuple(int(rng.integers(1, 3)) + (2 if rng.random() < 0.3 else 0) for _ in shape[1:])
+    dilation = (int(rng.integers(1, 3)),) * axes if plain else (1,) * axes
+    stride, padding = (1,) * axes, same(kernel, dilation)
+    if not plain and rng.random() < 0.8:
+        side = int(rng.integers(1, min(3, *shape[1:]) + 1))
+        uneven = int(rng.integers(0, 2))
+        kernel = tuple(side + 2 * int(rng.random() < 0.3) for _ in range(axes))
+        stride = tuple(rng.integers(1, 3, axes).tolist())
+        padding = (1,) * axes + (1 + uneven,) * axes
+    groups = int(rng.choice([1, 2]))
+    weight = rng.normal(size=(maps, shape[0] // groups, *kernel))
+    weight /= np.sqrt(weight[0].size)
+    how = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    op = Conv(weight, rng.normal(size=maps) * 0.3 + 0.2, shape, **how)
+    return make.add(name, op, source, shape=op.out_shape)
 
 
 def unrolled(program):

@@ -41,6 +41,7 @@ def exported_form(graph: Graph, tier: str = "composite") -> Graph:
     In the tier `stock`, what scales and shifts the input of neurons is in the Linear in front of
     them, or else an Affine of its own.
     """
+    graph = _with_norms_in_front(graph)
     if any(isinstance(node.op, BatchNorm) for node in graph):
         graph = rules.check(FoldBatchNorm()(graph))
     neurons = [node.op for node in graph if isinstance(node.op, Neurons | Population)]
@@ -52,6 +53,29 @@ def exported_form(graph: Graph, tier: str = "composite") -> Graph:
     nodes = tuple(node for node in graph if node.name in needed)
     form = replace(graph, nodes=nodes, ranges={}, calibration="none")
     return _with_plain_drives(form) if tier == "stock" else form
+
+
+def _with_norms_in_front(graph: Graph) -> Graph:
+    """Return the graph with each BatchNorm in the weights that it alone reads.
+
+    What is left is pushed forward with all biases, which padded convolutions make differ by place.
+    """
+    nodes: dict[str, Node] = {}
+    moved: dict[str, str] = {}
+    for old in graph:
+        node = replace(old, inputs=tuple(moved.get(name, name) for name in old.inputs))
+        op, front = node.op, nodes[node.inputs[0]] if node.inputs else node
+        alone = isinstance(op, BatchNorm) and len(graph.readers(old.inputs[0])) == 1
+        if alone and isinstance(op, BatchNorm) and isinstance(front.op, Linear | Conv):
+            gain = op.gamma / np.sqrt(op.var + op.eps)
+            folded = weights.in_front(front.op, gain, op.beta - gain * op.mean)
+            if folded is not None:
+                nodes[front.name] = replace(front, op=folded)
+                moved[node.name] = front.name
+                continue
+        nodes[node.name] = node
+    output = moved.get(graph.output, graph.output)
+    return replace(graph, nodes=tuple(nodes.values()), output=output) if moved else graph
 
 
 def _with_plain_drives(graph: Graph) -> Graph:
