@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from importlib.util import find_spec
 
 import nir
 import numpy as np
 import pytest
 import torch
+from support.nir_tools import MISSING, REASON, cells, imported, stepwise
 
 import neurodeploy as nd
-from neurodeploy.graph.ir import Graph, Input, Linear, Neurons, Node, vector
-from neurodeploy.graph.maps import Conv, Pool
+from neurodeploy.graph.ir import Graph, Input, Linear, Node
 
-TOOLS = ("snntorch", "norse", "sinabs", "spikingjelly", "nirtorch")
 pytestmark = [
-    pytest.mark.skipif(
-        any(find_spec(name) is None for name in TOOLS),
-        reason="snnTorch, norse, sinabs and SpikingJelly are not installed: make peers",
-    ),
+    pytest.mark.skipif(MISSING, reason=REASON),
     pytest.mark.filterwarnings("ignore"),
 ]
 STEPS, SAMPLES, SIZES = 60, 3, (8, 16, 5)
@@ -47,16 +42,6 @@ def compared(path, x, expected, **stated):
     found = nd.interpret(nd.load(path, **stated), x.numpy().astype(float))
     assert expected.any()
     np.testing.assert_array_equal(found, expected.numpy())
-
-
-def stepwise(run, x):
-    """Return the outputs of run(x, state), which returns an output and the next state."""
-    state, out = None, []
-    with torch.no_grad():
-        for row in x:
-            value, state = run(row, state)
-            out.append(value)
-    return torch.stack(out)
 
 
 SNN = [
@@ -182,22 +167,6 @@ def stock(spec, path):
     return graph
 
 
-def imported(tool, file):
-    """Return what a tool makes of a file: run(row, state) that gives an output and a state."""
-    if tool == "snntorch":
-        from snntorch.import_nir import import_from_nir
-
-        net = import_from_nir(file)
-        return lambda row, state: net(row) if state is None else net(row, state)
-    if tool == "spikingjelly":
-        from spikingjelly.activation_based.nir_exchange import import_from_nir
-
-        return import_from_nir(file, dt=1e-4)
-    import norse.torch as norse
-
-    return norse.from_nir(file, dt=1e-4)
-
-
 @pytest.mark.parametrize("spec", ["lif", "cubalif"])
 @pytest.mark.parametrize("tool", ["snntorch", "spikingjelly", "norse"])
 def test_our_stock_files_elsewhere(tool, spec, path):
@@ -208,105 +177,6 @@ def test_our_stock_files_elsewhere(tool, spec, path):
     assert expected.any()
     found = stepwise(imported(tool, nir.read(path)), x).numpy()
     np.testing.assert_array_equal(found, expected)
-
-
-MAPS = (2, 8, 8)
-CONVS = {
-    "plain": {"kernel": (3, 3), "padding": (1, 1, 1, 1)},
-    "strided": {"kernel": (3, 3), "padding": (1, 1, 1, 1), "stride": (2, 2)},
-    "dilated": {"kernel": (3, 3), "padding": (2, 2, 2, 2), "dilation": (2, 2)},
-    "grouped": {"kernel": (3, 3), "padding": (1, 1, 1, 1), "groups": 4},
-    "not square": {"kernel": (3, 5), "padding": (1, 1, 1, 1)},
-    "padded to keep": {"kernel": (2, 3), "padding": (0, 1, 1, 1)},
-    "padded in front": {"kernel": (3, 3), "padding": (2, 2, 0, 0)},
-}
-
-
-def conv(rng, shape, maps, *, kernel, padding, stride=(1, 1), dilation=(1, 1), groups=1):
-    numbers = rng.normal(size=(maps, shape[0] // groups, *kernel)) * 0.4
-    weight, bias = (v.astype(np.float32).astype(float) for v in (numbers, rng.normal(size=maps)))
-    how = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    return Conv(weight, bias * 0.5, shape, **how)
-
-
-def cells(spec, width):
-    params = {"beta": 0.9, "v_th": 1.0, "gain": 1.0, "v_reset": 0.0}
-    params |= {"alpha": 0.75} if spec == "cubalif" else {}
-    values = {key: vector(value, width) for key, value in params.items()}
-    options = {"reset": "hard", "compare": ">"}
-    return Neurons(spec, options, values, np.ones(width), np.zeros(width))
-
-
-def stock_maps(spec, path, *, how="plain", kind="sum"):
-    """Write a convolutional network as a stock file; return it. spec None: without neurons."""
-    rng, nodes = np.random.default_rng(2), [Node("x", Input(128))]
-
-    def add(name, op, shape):
-        nodes.append(Node(name, op, (nodes[-1].name,)))
-        if spec is not None:
-            width = int(np.prod(shape))
-            nodes.append(Node(f"{name}.cells", cells(spec, width), (name,)))
-        return shape
-
-    first = conv(rng, MAPS, 4, **CONVS["plain"])
-    shape = add("conv1", first, first.out_shape)
-    if kind is not None:
-        pool = Pool(kind, shape, (2, 2), (2, 2), (0,) * 4, True)
-        nodes.append(Node("pool", pool, (nodes[-1].name,)))
-        shape = pool.out_shape
-    second = conv(rng, shape, 4, **CONVS[how])
-    shape = add("conv2", second, second.out_shape)
-    weight = rng.normal(size=(5, int(np.prod(shape)))).astype(np.float32).astype(float)
-    add("out", Linear(weight * 0.5, np.full(5, 0.25)), (5,))
-    graph = Graph(tuple(nodes), nodes[-1].name)
-    nd.export(graph, path, nir="stock")
-    return graph
-
-
-def maps_signal(steps=25):
-    return (torch.rand(steps, SAMPLES, *MAPS) < 0.3).float()
-
-
-def agrees(tool, graph, path):
-    """Check that a tool gives the spikes of the graph, and that neither all nor none are."""
-    x = maps_signal()
-    expected = nd.interpret(graph, x.flatten(2).numpy().astype(float))
-    assert 0 < expected.mean() < 1
-    found = stepwise(imported(tool, nir.read(path)), x).numpy()
-    np.testing.assert_array_equal(found, expected)
-
-
-@pytest.mark.parametrize("spec", ["lif", "cubalif"])
-@pytest.mark.parametrize("kind", ["sum", "avg", None])
-@pytest.mark.parametrize("tool", ["snntorch", "spikingjelly", "norse"])
-def test_our_convolutional_stock_files_elsewhere(tool, kind, spec, path):
-    if (tool, spec) == ("norse", "lif"):
-        pytest.skip("norse takes every r of a LIF for 1, and warns")
-    if (tool, kind) == ("norse", "avg"):
-        pytest.skip("norse 1.1.0 reads no AvgPool2d: what stands behind it reads the input")
-    agrees(tool, stock_maps(spec, path, kind=kind), path)
-
-
-@pytest.mark.parametrize("how", CONVS)
-@pytest.mark.parametrize("tool", ["snntorch", "spikingjelly", "norse"])
-def test_convolutions_of_every_setting_elsewhere(tool, how, path):
-    agrees(tool, stock_maps("cubalif", path, how=how), path)
-
-
-@pytest.mark.parametrize("how", CONVS)
-def test_sinabs_reads_convolutions_pooling_and_flatten(how, path):
-    """Of maps without neurons it makes what they are; its LIF refuses parameters of more axes."""
-    from sinabs.nir import from_nir
-
-    graph, x = stock_maps(None, path, how=how), maps_signal(4)
-    found = from_nir(nir.read(path), num_timesteps=4)(x.flatten(0, 1))
-    found = found[0] if isinstance(found, tuple) else found
-    expected = nd.interpret(graph, x.flatten(2).numpy().astype(float))
-    values = found.detach().numpy().reshape(expected.shape)
-    np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-4)
-    stock_maps("lif", path, how=how)
-    with pytest.raises(ValueError, match="truth value of an array"):
-        from_nir(nir.read(path), num_timesteps=4)
 
 
 def test_sinabs_makes_another_network_of_our_stock_files(path):
