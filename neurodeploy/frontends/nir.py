@@ -24,6 +24,7 @@ from neurodeploy.graph.ir import Graph
 from neurodeploy.graph.record import from_record
 
 _CLOSE = 1e-6  # derived numbers of another machine's exp and cos; edits are found by the digest
+_PASSING = ("Add", "Concat", "Reduce")  # what may be no node of its own
 _FIX = "export the model again; numbers derived from others cannot be edited alone"
 
 
@@ -60,7 +61,7 @@ def read(path: Path, reading: Reading = Reading()) -> Graph:  # noqa: B008 (it i
 def _of_our_types(graph: Graph, found: Net) -> frozenset[str]:
     """Return the names of the graph's nodes that stand in the file as types of our own."""
     names = keys([(node.name, type(node.op).__name__) for node in graph])
-    parts = {name: found.parts[names[name]] for name in names}
+    parts = {name: found.parts.get(key) for name, key in names.items()}
     return frozenset(n for n, p in parts.items() if isinstance(p, Part) and is_own(p.type))
 
 
@@ -91,11 +92,15 @@ def _record(head: Any, path: Path) -> Any:
 def _arrays(found: Net, record: Any, path: Path) -> dict[str, Any]:
     """Return the graph's constants by the name the record gives them."""
     arrays: dict[str, Any] = {}
+    passed = found.metadata[OWNER].get("passed", {})  # constants of nodes that are not there
     try:
         names = keys([(item["name"], item["op"]) for item in record["nodes"]])
         for item in record["nodes"]:
-            name, part = item["name"], found.parts[names[item["name"]]]
-            own = part.metadata.get(OWNER, {})
+            name = item["name"]
+            part = found.parts.get(names[name])
+            if part is None and item["op"] not in _PASSING:
+                raise KeyError(name)
+            own = passed.get(name, {}) if part is None else part.metadata.get(OWNER, {})
             arrays |= {f"{name}:{k}": v for k, v in own.items() if isinstance(v, np.ndarray)}
             weighted = item["op"] in ("Linear", "Conv") and f"{name}:weight" not in arrays
             if weighted and isinstance(part, Part):

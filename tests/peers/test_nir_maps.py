@@ -12,7 +12,7 @@ from support.nir_tools import MISSING, REASON, cells, imported, stepwise
 
 import neurodeploy as nd
 from neurodeploy.frontends import nir_child, nir_walk
-from neurodeploy.graph.ir import Graph, Input, Linear, Node
+from neurodeploy.graph.ir import Add, Concat, Graph, Input, Linear, Node, Reduce
 from neurodeploy.graph.maps import Conv, Pool
 
 pytestmark = [
@@ -123,6 +123,40 @@ def test_sinabs_reads_convolutions_pooling_and_flatten(how, path):
     stock_maps("lif", path, how=how)
     with pytest.raises(ValueError, match="truth value of an array"):
         from_nir(nir.read(path), num_timesteps=4)
+
+
+def residual(path):
+    """Write a network with a sum, maps side by side and a mean over time as a stock file."""
+    rng, shape, one = np.random.default_rng(3), (4, 8, 8), {"kernel": (1, 1), "padding": (0,) * 4}
+    last = rng.normal(size=(5, 256)).astype(np.float32).astype(float)
+    nodes = (
+        Node("x", Input(128)),
+        Node("a", conv(rng, MAPS, 4, **CONVS["plain"]), ("x",)),
+        Node("a.cells", cells("cubalif", 256), ("a",)),
+        Node("b", conv(rng, shape, 4, **CONVS["plain"]), ("a.cells",)),
+        Node("sum", Add(), ("a.cells", "b")),
+        Node("sum.cells", cells("cubalif", 256), ("sum",)),
+        Node("both", Concat(), ("sum.cells", "a.cells")),
+        Node("c", conv(rng, (8, 8, 8), 4, **one), ("both",)),
+        Node("c.cells", cells("cubalif", 256), ("c",)),
+        Node("out", Linear(last, np.zeros(5)), ("c.cells",)),
+        Node("readout", Reduce("mean", np.zeros(5)), ("out",)),
+    )
+    graph = Graph(nodes, "readout")
+    nd.export(graph, path, nir="stock")
+    return graph
+
+
+@pytest.mark.parametrize("tool", ["snntorch", "spikingjelly", "norse"])
+def test_sums_concatenations_and_readouts_elsewhere(tool, path):
+    graph, x = residual(path), maps_signal()
+    expected = nd.interpret(graph, x.flatten(2).numpy().astype(float))
+    assert expected.any()
+    steps = stepwise(imported(tool, nir.read(path)), x).numpy()
+    if tool == "norse":  # nirtorch.load, which it uses, ends elsewhere where nodes read several
+        assert steps.shape[2:] == (8, 8, 8)
+        return
+    np.testing.assert_allclose(steps.mean(axis=0), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_integrators_without_leak_elsewhere(path):

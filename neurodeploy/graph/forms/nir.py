@@ -16,10 +16,13 @@ A NIR file describes differential equations without a step length. Here it is re
     spatial   Threshold
     li        LI
     Linear    Affine, or Linear without bias         Affine  Scale, or a diagonal Affine
-    Add       Scale by 1, read by fan-in             Concat  the same, behind one Linear per part
+    Add       whatever reads it reads its terms      Concat  the same, behind one Linear per part
     Delay     Delay, its steps times STEP_S
     Conv      Conv1d, Conv2d;  Pool  SumPool2d, AvgPool2d;  a Flatten behind maps (`nir_maps`)
-    Reduce    sum: I;  mean, last: a node that passes on, for the reader to reduce over time
+    Reduce    sum: I;  mean, last: nothing, or an Affine; the reader is to reduce over time
+
+What only passes on is no node, since most tools know no Scale; it is a Scale by 1 where the output
+or two readings of one node need one.
 
 Recurrent weights are a Linear from the output to what the drive enters: a loop, whose integrators
 see the spikes of the step before. A threshold without an integrator has no step before.
@@ -108,7 +111,7 @@ def net(graph: Graph, tier: str = "composite", own: nir_maps.Own = frozenset()) 
         own |= more
     if problems:
         raise together(list(problems.values()))
-    metadata = {
+    metadata: dict[str, Any] = {
         "graph": json.dumps(record, allow_nan=False),
         "dt": repr(STEP_S),
         "readout": _readout(graph),
@@ -116,14 +119,19 @@ def net(graph: Graph, tier: str = "composite", own: nir_maps.Own = frozenset()) 
     }
     if own:
         metadata["tier"] = "extension"
-    name, shape = writer.names[graph.output], writer.shapes[graph.output]
+    if writer.passed:
+        metadata["passed"] = writer.passed
+    (name,), shape = writer.gives[graph.output], writer.shapes[graph.output]
     form = writer.builder.net(name, shape, {OWNER: metadata})
     return Net(form.parts, form.edges, {OWNER: {**metadata, "digest": digest(form, form)}})
 
 
 def _readout(graph: Graph) -> str:
     """Say what to make of the output over time: mean, last (step) or (all) steps."""
-    kinds = [node.op.kind for node in graph if isinstance(node.op, Reduce)]
+    needed = {graph.output}
+    for node in reversed(graph.nodes):
+        needed |= set(node.inputs) if node.name in needed else set()
+    kinds = [node.op.kind for node in graph if isinstance(node.op, Reduce) and node.name in needed]
     return {"sum": "last"}.get(kinds[0], kinds[0]) if kinds else "steps"
 
 
@@ -152,6 +160,8 @@ class _Writer:
         self.names = keys([(node.name, type(node.op).__name__) for node in graph])
         self.shapes = nir_maps.shapes(graph, own)
         self.builder = Builder(self.shapes[graph.input.name], list(self.names.values()))
+        self.gives = {graph.input.name: ["input"]}  #: the parts whose sum is what a node gives
+        self.passed: dict[str, Mapping[str, Any]] = {}  #: constants of nodes that are no parts
         self.views: dict[tuple[str, Shape], str] = {}
 
     def write(self, *, stock: bool) -> dict[str, InputError]:
@@ -159,6 +169,7 @@ class _Writer:
         problems: dict[str, InputError] = {}
         for node in self.graph:
             if not isinstance(node.op, Input):
+                self.gives[node.name] = [self.names[node.name]]
                 try:
                     self._node(node, stock=stock)
                 except InputError as error:
@@ -168,39 +179,53 @@ class _Writer:
 
     def _node(self, node: Node, *, stock: bool) -> None:
         """Add the form of one node, under its own name."""
-        name = self.names[node.name]
-        form, sources = self._form(node, name, self._sources(node))
+        name, metadata = self.names[node.name], _metadata(node, self.arrays)
+        read = self._sources(node)
+        if isinstance(node.op, Concat):
+            read = [[part] for part in self._embedded(name, read, node)]
+        sources = [source for each in read for source in each]
+        if self._only_passes(node, sources):
+            self.gives[node.name] = sources
+            if metadata:
+                self.passed[node.name] = metadata[OWNER]
+            return
+        form = self._form(node, metadata)
         if stock and isinstance(form, Net):
             what = f"{type(node.op).__name__} is no one primitive of NIR"
             raise InputError("E108", what, fix="--nir composite, for readers of graphs in graphs")
-        self.builder.add(name, form, *sources, fresh=False)
+        self.builder.add(name, form, *self._distinct(name, sources, node), fresh=False)
 
-    def _sources(self, node: Node) -> list[str]:
-        """Return what a node reads, in the shapes in which it does."""
+    def _only_passes(self, node: Node, sources: list[str]) -> bool:
+        """Whether readers of a node can read its sources in its place."""
+        op = node.op
+        plain = isinstance(op, Reduce) and op.kind != "sum" and _zero(op.bias)
+        if not plain and not isinstance(op, Add | Concat):
+            return False
+        one = len(sources) == 1 or node.name != self.graph.output
+        heard = any(reader.name in self.own for reader in self.graph.readers(node.name))
+        return one and not heard and len(set(sources)) == len(sources)
+
+    def _sources(self, node: Node) -> list[list[str]]:
+        """Return the parts whose sums a node reads, in the shapes in which it does."""
         read = [self.shapes[source] for source in node.inputs]
         want = nir_maps.wanted(node, read, self.shapes[node.name], self.own)
         return [self._view(*each) for each in zip(node.inputs, read, want, strict=True)]
 
-    def _view(self, source: str, have: Shape, want: Shape) -> str:
-        name = self.names[source]
+    def _view(self, source: str, have: Shape, want: Shape) -> list[str]:
         if have == want:
-            return name
-        if (name, want) not in self.views:
-            part = nir_maps.flatten(have, want)
-            self.views[name, want] = self.builder.add(f"{name}.flat", part, name)
-        return self.views[name, want]
+            return self.gives[source]
+        if (source, want) not in self.views:
+            part, name = nir_maps.flatten(have, want), f"{self.names[source]}.flat"
+            self.views[source, want] = self.builder.add(name, part, *self.gives[source])
+        return [self.views[source, want]]
 
-    def _form(self, node: Node, name: str, sources: list[str]) -> tuple[Part | Net, list[str]]:
-        """Return a node as primitives of NIR, and what they read."""
-        op, metadata = node.op, _metadata(node, self.arrays)
-        shape = self.shapes[node.name]
+    def _form(self, node: Node, metadata: Mapping[str, Any]) -> Part | Net:
+        """Return a node as primitives of NIR."""
         if node.name in self.own:
-            return self._own(node, metadata), self._distinct(name, sources, node)
-        if isinstance(op, Add):
-            return scale(np.ones(shape)), self._distinct(name, sources, node)
-        if isinstance(op, Concat):
-            return scale(np.ones(shape)), self._embedded(name, sources, node)
-        return _alone(node, shape, metadata), sources
+            return self._own(node, metadata)
+        if isinstance(node.op, Add | Concat):
+            return scale(np.ones(self.shapes[node.name]))
+        return _alone(node, self.shapes[node.name], metadata)
 
     def _own(self, node: Node, metadata: Mapping[str, Any]) -> Part:
         """Return a node of a type of our own, with its shapes; all else stands in the metadata."""
@@ -212,9 +237,8 @@ class _Writer:
 
     def _distinct(self, name: str, sources: list[str], node: Node) -> list[str]:
         """Return sources without repetition: NIR has one edge at most between two nodes."""
-        shape = self.shapes[node.name]
-        if node.name in self.own:
-            shape = (self.graph.widths[node.inputs[0]],)
+        read = [self.shapes[source] for source in node.inputs]
+        shape = nir_maps.wanted(node, read, self.shapes[node.name], self.own)[0]
         found: list[str] = []
         for source in sources:
             if source in found:
@@ -224,10 +248,10 @@ class _Writer:
                 found.append(source)
         return found
 
-    def _embedded(self, name: str, sources: list[str], node: Node) -> list[str]:
+    def _embedded(self, name: str, read: list[list[str]], node: Node) -> list[str]:
         """Return what puts each source in its place among all channels, or all maps."""
         shape, found, first = self.shapes[node.name], [], 0
-        for i, (source, inside) in enumerate(zip(sources, node.inputs, strict=True)):
+        for i, (sources, inside) in enumerate(zip(read, node.inputs, strict=True)):
             if len(shape) > 1:
                 part = nir_maps.part_of(self.shapes[inside], first, shape[0])
                 count = self.shapes[inside][0]
@@ -235,7 +259,7 @@ class _Writer:
                 count = self.graph.widths[inside]
                 part = Part("Linear", {"weight": np.eye(shape[0], count, k=-first)})
             first += count
-            found.append(self.builder.add(f"{name}.part{i}", part, source))
+            found.append(self.builder.add(f"{name}.part{i}", part, *sources))
         return found
 
 
