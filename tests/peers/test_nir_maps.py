@@ -79,13 +79,13 @@ def stock_maps(spec, path, *, how="plain", kind="sum"):
     return graph
 
 
-def maps_signal(steps=25):
-    return (torch.rand(steps, SAMPLES, *MAPS) < 0.3).float()
+def maps_signal(steps=25, shape=MAPS):
+    return (torch.rand(steps, SAMPLES, *shape) < 0.3).float()
 
 
-def agrees(tool, graph, path):
+def agrees(tool, graph, path, shape=MAPS):
     """Check that a tool gives the spikes of the graph, and that neither all nor none are."""
-    x = maps_signal()
+    x = maps_signal(shape=shape)
     expected = nd.interpret(graph, x.flatten(2).numpy().astype(float))
     assert 0 < expected.mean() < 1
     found = stepwise(imported(tool, nir.read(path)), x).numpy()
@@ -123,6 +123,37 @@ def test_sinabs_reads_convolutions_pooling_and_flatten(how, path):
     stock_maps("lif", path, how=how)
     with pytest.raises(ValueError, match="truth value of an array"):
         from_nir(nir.read(path), num_timesteps=4)
+
+
+FRAMES = {
+    "plain": {"kernel": (3,), "padding": (1, 1)},
+    "padded in front": {"kernel": (3,), "padding": (2, 0)},
+    "strided, grouped": {"kernel": (3,), "padding": (1, 1), "stride": (2,), "groups": 2},
+}
+
+
+@pytest.mark.parametrize("how", FRAMES)
+@pytest.mark.parametrize("tool", ["snntorch", "spikingjelly"])
+def test_convolutions_of_one_axis_elsewhere(tool, how, path):
+    """Of norse 1.1.0 and sinabs 3.1.3 the one skips a Conv1d, and the other fails."""
+    rng = np.random.default_rng(5)
+    first = conv(rng, (2, 12), 4, **{"stride": (1,), "dilation": (1,), **FRAMES[how]})
+    pool = Pool("avg", first.out_shape, (2,), (2,), (0, 0), True)
+    width = pool.width_of([0])
+    weight = rng.normal(size=(5, width)).astype(np.float32).astype(float)
+    ops = (
+        first,
+        cells("cubalif", first.width_of([0])),
+        pool,
+        Linear(weight, np.full(5, 0.125)),
+        cells("cubalif", 5),
+    )
+    nodes = [Node("x", Input(24))]
+    for name, op in zip("abcde", ops, strict=True):
+        nodes.append(Node(name, op, (nodes[-1].name,)))
+    graph = Graph(tuple(nodes), "e")
+    nd.export(graph, path, nir="stock")
+    agrees(tool, graph, path, shape=(2, 12))
 
 
 def residual(path):
