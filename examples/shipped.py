@@ -41,6 +41,7 @@ SHIPPED: dict[str, tuple[str, Published | None]] = {
     "rows/spiking-ssm.pt": ("rows", SSM),
     "rows/binary-s4d.pt": ("rows", BINARY),
     "smnist/rows.pt": ("rows", PRF),
+    "smnist/tclif.pt": ("smnist", TCLIF),
     "smnist/celif.pt": ("smnist", CELIF),
     "smnist/gsu.pt": ("smnist", GSU),
     "smnist/spiking-ssm.pt": ("smnist", SSM),
@@ -49,6 +50,8 @@ SHIPPED: dict[str, tuple[str, Published | None]] = {
     "rows/lstm.pt": ("rows", LSTM),
     "rows/s4d.pt": ("rows", None),
     "image/relu.pt": ("image", None),
+    "digits/spiking-ssm.pt": ("digits", None),
+    "digits/sdtcm.pt": ("digits", None),
 }
 
 
