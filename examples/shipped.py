@@ -47,6 +47,7 @@ SHIPPED: dict[str, tuple[str, Published | None]] = {
     "smnist/spiking-ssm.pt": ("smnist", SSM),
     "smnist/binary-s4d.pt": ("smnist", BINARY),
     "smnist/smnist.pt": ("smnist", PRF),
+    "smnist/psmnist.pt": ("psmnist", PERMUTED),
     "rows/lstm.pt": ("rows", LSTM),
     "rows/s4d.pt": ("rows", None),
     "image/relu.pt": ("image", None),

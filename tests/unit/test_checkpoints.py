@@ -16,7 +16,7 @@ import neurodeploy as nd
 
 ALL, FEW = 1000, 40  # test images that are shipped; of them, for networks of 784 steps
 LEAST = {"rows/tclif.pt": 0.95, "rows/celif.pt": 0.95, "smnist": 0.95}  # float; others 0.97
-LEAST |= {"smnist/tclif.pt": 0.8, "digits/sdtcm.pt": 0.95}
+LEAST |= {"smnist/tclif.pt": 0.8, "smnist/psmnist.pt": 0.8, "digits/sdtcm.pt": 0.95}
 TESTED = {"digits": "360"}  # samples after training; others 10,000
 EVERY = sorted(str(p.relative_to(HOME)) for p in HOME.rglob("*.pt"))
 
@@ -29,7 +29,7 @@ def test_every_checkpoint_is_listed_and_small():
 @pytest.fixture(scope="module", params=[name for name in SHIPPED if name != "smnist/smnist.pt"])
 def deployed(request):  # the one that is left out is in tests/hil/test_shipped.py
     task = SHIPPED[request.param][0]
-    samples = FEW if task == "smnist" else ALL
+    samples = FEW if task in ("smnist", "psmnist") else ALL
     least = LEAST.get(request.param, LEAST.get(task, 0.97))
     how = deploy.How(bits=(8,), samples=samples)
     return deploy.deploy(HOME / request.param, task, Options(), how), samples, least
