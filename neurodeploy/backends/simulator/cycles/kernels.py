@@ -51,24 +51,6 @@ class Space(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def compact(values: Any, pointers: Any, events: Any, fired: Any) -> None:
-    """Write the channels that are not zero in each row [M, N] of values to `events`.
-
-    Those of row m are events[pointers[m]:pointers[m + 1]]; fired [N] counts rows by channel.
-    """
-    rows, width = values.shape
-    at = 0
-    for m in range(rows):
-        pointers[m] = at
-        for i in range(width):
-            if values[m, i] != 0:
-                events[at] = i
-                fired[i] += 1
-                at += 1
-    pointers[rows] = at
-
-
-@njit(cache=True, nogil=True)
 def space(plan: Plan) -> Space:
     """Return memory for the phase that needs most."""
     packets, slots = plan.room[0], plan.room[1]

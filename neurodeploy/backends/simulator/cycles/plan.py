@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -87,10 +88,27 @@ class Layout:
     updating: Ints  #: cycles of each core's lanes in one step
     flows: tuple[Flow, ...]
     axons: tuple[Axons, ...]  #: by node
-    axon_flows: tuple[Ints, ...]  #: by node: the flow of each axon
     plan: Plan
 
+    @cached_property
+    def axon_neuron(self) -> Ints:
+        """The neuron of each axon of the plan, numbered from `node_base` of its node on."""
+        first = self.plan.axon_first
+        return np.repeat(np.arange(len(first) - 1), np.diff(first))
 
+    @cached_property
+    def axon_words(self) -> Ints:
+        """The words that a packet of each axon of the plan reads."""
+        return np.concatenate([table.words for table in self.axons])
+
+    @cached_property
+    def crossings(self) -> tuple[Ints, Ints]:
+        """Flow and link, for each link that a flow crosses."""
+        flow = np.repeat(np.arange(len(self.flows)), [len(flow.links) for flow in self.flows])
+        return flow, _array(link for each in self.flows for link in each.links)
+
+
+@lru_cache(maxsize=2)
 def layout(program: Program) -> Layout:
     """Lay the placed `program` out on the machine of its target."""
     machine = program.target.cycles
@@ -130,7 +148,6 @@ def layout(program: Program) -> Layout:
         updating=updating,
         flows=tuple(flows),
         axons=tuple(tables[name] for name in nodes),
-        axon_flows=tuple(axon_flows[name] for name in nodes),
         plan=plan,
     )
 

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from neurodeploy.backends.simulator.cycles.kernels import Outcome, compact, replay
+from neurodeploy.backends.simulator.cycles.kernels import Outcome, replay
 from neurodeploy.backends.simulator.cycles.mesh import DIRECTIONS
-from neurodeploy.backends.simulator.cycles.phases import INPUT
 from neurodeploy.backends.simulator.cycles.plan import Layout, layout
 from neurodeploy.errors import FitError
 from neurodeploy.kernels import share
@@ -32,7 +31,7 @@ class Replay:
                 " own (an asynchronous chip has no clock to count)",
             )
         self._layout = layout(program)
-        self._fired = [np.zeros(program[name].width, np.int64) for name in self._layout.nodes]
+        self._fired = np.zeros(len(self._layout.plan.axon_first) - 1, np.int64)
         self._parts: list[Outcome] = []
 
     def add(self, values: Mapping[str, Ints]) -> None:
@@ -40,14 +39,14 @@ class Replay:
         plan, names = self._layout.plan, self._layout.nodes
         samples, steps = values[names[0]].shape[:2]
         pointers = np.zeros((len(names), samples * steps + 1), np.int64)
-        counts = [int(np.count_nonzero(values[name])) for name in names]
-        ends = np.cumsum(counts)
-        events = np.empty(max(ends[-1], 1), np.int32)
-        for n, name in enumerate(names):
-            own = events[ends[n] - counts[n] : ends[n]]
-            rows = values[name].reshape(samples * steps, values[name].shape[2])
-            compact(rows, pointers[n], own, self._fired[n])
-            pointers[n] += ends[n] - counts[n]
+        parts: list[Ints] = []
+        for n, (name, base) in enumerate(zip(names, plan.node_base.tolist(), strict=True)):
+            own, pointers[n] = fired(values[name])
+            pointers[n] += sum(map(len, parts))
+            width = values[name].shape[2]
+            self._fired[base : base + width] += np.bincount(own, minlength=width)
+            parts.append(own)
+        events = np.concatenate(parts)
         outcome = self._outcome(samples, steps + int(plan.latency.max()))
         work = _PACKET_WORK * len(events)
         share(replay, plan, events, pointers, steps, outcome, samples=samples, work=work)
@@ -85,18 +84,27 @@ class Replay:
         )
 
 
-def _cores(found: Layout, fired: list[Ints], stages: Ints, critical: Ints) -> tuple[CoreLoad, ...]:
+def fired(values: Ints) -> tuple[Ints, Ints]:
+    """Return the channels of values [B, T, width] that are not zero, row by row, and pointers.
+
+    Those of row m, of B T, are channels[pointers[m]:pointers[m + 1]].
+    """
+    width = values.shape[2]
+    there = np.flatnonzero(values != 0)
+    rows = np.arange(values.shape[0] * values.shape[1] + 1)
+    return there % width, np.searchsorted(there, rows * width)
+
+
+def _cores(found: Layout, fired: Ints, stages: Ints, critical: Ints) -> tuple[CoreLoad, ...]:
     """Return what each core did: packets from its axons, times from the replay."""
-    sums = {core: np.zeros(4, np.int64) for core in found.cores}  # adding, sent, received, words
-    for axons, flows, counts in zip(found.axons, found.axon_flows, fired, strict=True):
-        packets = counts[axons.neuron]
-        for flow in np.unique(flows[flows >= 0]).tolist():
-            own = flows == flow
-            busy, words = packets[own] @ axons.interval[own], packets[own] @ axons.words[own]
-            total = packets[own].sum()
-            sums[found.flows[flow].core] += (busy, 0, total, words)
-            if found.flows[flow].emitter != INPUT:
-                sums[found.flows[flow].emitter] += (0, total, 0, 0)
+    plan, used = found.plan, np.flatnonzero(found.plan.axon_flow >= 0)
+    packets, core = fired[found.axon_neuron[used]], plan.axon_core[used]
+    emitter = plan.flow_emitter[plan.axon_flow[used]]
+    sums = np.zeros((4, len(found.cores) + 1), np.int64)  # adding, sent, received, words
+    np.add.at(sums[0], core, packets * plan.axon_interval[used])
+    np.add.at(sums[1], emitter, packets)  # those of the input, -1, go to the last
+    np.add.at(sums[2], core, packets)
+    np.add.at(sums[3], core, packets * found.axon_words[used])
     last = np.bincount(critical.reshape(-1), minlength=len(found.cores))
     return tuple(
         CoreLoad(
@@ -104,25 +112,25 @@ def _cores(found: Layout, fired: list[Ints], stages: Ints, critical: Ints) -> tu
             stages=tuple(stages[:, i].sum(axis=0).tolist()),
             critical=int(last[i]),
             updating=int(found.updating[i]) * critical.size,
-            adding=int(sums[core][0]),
-            sent=int(sums[core][1]),
-            received=int(sums[core][2]),
-            words=int(sums[core][3]),
+            adding=int(sums[0, i]),
+            sent=int(sums[1, i]),
+            received=int(sums[2, i]),
+            words=int(sums[3, i]),
         )
         for i, core in enumerate(found.cores)
     )
 
 
-def _links(found: Layout, fired: list[Ints], waited: Ints) -> tuple[LinkLoad, ...]:
+def _links(found: Layout, fired: Ints, waited: Ints) -> tuple[LinkLoad, ...]:
     """Return what passed each link that a flow crosses."""
-    packets = np.zeros(found.mesh.size, np.int64)
-    for axons, flows, counts in zip(found.axons, found.axon_flows, fired, strict=True):
-        own = counts[axons.neuron]
-        for flow in np.unique(flows[flows >= 0]).tolist():
-            packets[list(found.flows[flow].links)] += own[flows == flow].sum()
-    waits = np.zeros(found.mesh.size, np.int64)
-    np.add.at(waits, found.plan.link_list, waited)
-    crossed = sorted({link for flow in found.flows for link in flow.links})
+    plan, used = found.plan, np.flatnonzero(found.plan.axon_flow >= 0)
+    passed = np.zeros(len(found.flows), np.int64)
+    np.add.at(passed, plan.axon_flow[used], fired[found.axon_neuron[used]])
+    packets, waits = np.zeros((2, found.mesh.size), np.int64)
+    flow, link = found.crossings
+    np.add.at(packets, link, passed[flow])
+    np.add.at(waits, plan.link_list, waited)
+    crossed = np.unique(link).tolist()
     loads = []
     for link in crossed:
         way, x, y = found.mesh.place(link)
