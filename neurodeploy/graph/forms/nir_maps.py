@@ -41,9 +41,8 @@ from neurodeploy.graph.maps import Conv, Maps, Pool
 from neurodeploy.windows import Windows, same
 
 _ELSE = "export .onnx, or --nir extension"
-Own = frozenset[
-    str
-]  #: names of the nodes that are of types of our own, which read and give channels
+#: Names of the nodes that are of types of our own, which read and give channels.
+Own = frozenset[str]
 
 
 def shapes(graph: Graph, own: Own) -> dict[str, Shape]:
