@@ -91,7 +91,8 @@ class Values:
     def _writing(self) -> tuple[Ints, int]:
         """The record of the kernel that does so, its output left open; where it is."""
         _, steps, words = self.bits.shape
-        made = np.array([0, 0, 0, self.place, words, steps, self.width], np.int64)
+        there = {"bits": self.place, "words": words, "steps": steps, "channels": self.width}
+        made = record(pack.BACK, dict.fromkeys(pack.BACK, 0) | there)
         return made, address(made)
 
     def end(self) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -74,11 +73,6 @@ class Axons:
     core: Ints
     interval: Ints
     words: Ints
-
-    @cached_property
-    def neuron(self) -> Ints:
-        """The neuron of each axon."""
-        return np.repeat(np.arange(len(self.first) - 1), np.diff(self.first))
 
 
 def axons(program: Program, name: str) -> Axons:

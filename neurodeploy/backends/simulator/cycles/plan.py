@@ -91,6 +91,11 @@ class Layout:
     plan: Plan
 
     @cached_property
+    def used(self) -> Ints:
+        """The axons of the plan that lie on a flow."""
+        return np.flatnonzero(self.plan.axon_flow >= 0)
+
+    @cached_property
     def axon_neuron(self) -> Ints:
         """The neuron of each axon of the plan, numbered from `node_base` of its node on."""
         first = self.plan.axon_first

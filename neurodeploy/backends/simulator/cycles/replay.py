@@ -41,7 +41,7 @@ class Replay:
         pointers = np.zeros((len(names), samples * steps + 1), np.int64)
         parts: list[Ints] = []
         for n, (name, base) in enumerate(zip(names, plan.node_base.tolist(), strict=True)):
-            own, pointers[n] = fired(values[name])
+            own, pointers[n] = _channels(values[name])
             pointers[n] += sum(map(len, parts))
             width = values[name].shape[2]
             self._fired[base : base + width] += np.bincount(own, minlength=width)
@@ -65,6 +65,7 @@ class Replay:
     def result(self) -> Cycles:
         """Return the cycles of all chunks together."""
         found = self._layout
+        packets = self._fired[found.axon_neuron[found.used]]
         critical = np.concatenate([part.critical for part in self._parts]).T
         stages = np.sum([part.stages for part in self._parts], axis=0)
         paths = np.sum([part.phases.sum(axis=0) for part in self._parts], axis=0)
@@ -75,8 +76,8 @@ class Replay:
             steps=steps,
             critical=numbers[critical] if len(numbers) else critical,
             stages=stages,
-            cores=_cores(found, self._fired, stages, critical),
-            links=_links(found, self._fired, sum(part.waited.sum(axis=0) for part in self._parts)),
+            cores=_cores(found, packets, stages, critical),
+            links=_links(found, packets, sum(part.waited.sum(axis=0) for part in self._parts)),
             phases=tuple(
                 PhaseLoad(nodes=names, stages=tuple(row))
                 for names, row in zip(found.phases, paths.tolist(), strict=True)
@@ -84,7 +85,7 @@ class Replay:
         )
 
 
-def fired(values: Ints) -> tuple[Ints, Ints]:
+def _channels(values: Ints) -> tuple[Ints, Ints]:
     """Return the channels of values [B, T, width] that are not zero, row by row, and pointers.
 
     Those of row m, of B T, are channels[pointers[m]:pointers[m + 1]].
@@ -95,11 +96,10 @@ def fired(values: Ints) -> tuple[Ints, Ints]:
     return there % width, np.searchsorted(there, rows * width)
 
 
-def _cores(found: Layout, fired: Ints, stages: Ints, critical: Ints) -> tuple[CoreLoad, ...]:
-    """Return what each core did: packets from its axons, times from the replay."""
-    plan, used = found.plan, np.flatnonzero(found.plan.axon_flow >= 0)
-    packets, core = fired[found.axon_neuron[used]], plan.axon_core[used]
-    emitter = plan.flow_emitter[plan.axon_flow[used]]
+def _cores(found: Layout, packets: Ints, stages: Ints, critical: Ints) -> tuple[CoreLoad, ...]:
+    """Return what each core did: packets [axons that are used], times from the replay."""
+    plan, used = found.plan, found.used
+    core, emitter = plan.axon_core[used], plan.flow_emitter[plan.axon_flow[used]]
     sums = np.zeros((4, len(found.cores) + 1), np.int64)  # adding, sent, received, words
     np.add.at(sums[0], core, packets * plan.axon_interval[used])
     np.add.at(sums[1], emitter, packets)  # those of the input, -1, go to the last
@@ -121,15 +121,14 @@ def _cores(found: Layout, fired: Ints, stages: Ints, critical: Ints) -> tuple[Co
     )
 
 
-def _links(found: Layout, fired: Ints, waited: Ints) -> tuple[LinkLoad, ...]:
-    """Return what passed each link that a flow crosses."""
-    plan, used = found.plan, np.flatnonzero(found.plan.axon_flow >= 0)
-    passed = np.zeros(len(found.flows), np.int64)
-    np.add.at(passed, plan.axon_flow[used], fired[found.axon_neuron[used]])
-    packets, waits = np.zeros((2, found.mesh.size), np.int64)
+def _links(found: Layout, packets: Ints, waited: Ints) -> tuple[LinkLoad, ...]:
+    """Return what passed each link that a flow crosses; packets [axons that are used]."""
+    sent = np.zeros(len(found.flows), np.int64)
+    np.add.at(sent, found.plan.axon_flow[found.used], packets)
+    passed, waits = np.zeros((2, found.mesh.size), np.int64)
     flow, link = found.crossings
-    np.add.at(packets, link, passed[flow])
-    np.add.at(waits, plan.link_list, waited)
+    np.add.at(passed, link, sent[flow])
+    np.add.at(waits, found.plan.link_list, waited)
     crossed = np.unique(link).tolist()
     loads = []
     for link in crossed:
@@ -139,8 +138,8 @@ def _links(found: Layout, fired: Ints, waited: Ints) -> tuple[LinkLoad, ...]:
                 x=x,
                 y=y,
                 direction=DIRECTIONS[way],
-                packets=int(packets[link]),
-                busy=int(packets[link] * found.mesh.flit[link]),
+                packets=int(passed[link]),
+                busy=int(passed[link] * found.mesh.flit[link]),
                 waited=int(waits[link]),
             )
         )
