@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from support.placed import on_machine
 
+from neurodeploy.backends.simulator import memory
 from neurodeploy.backends.simulator.cycles import Replay
 from neurodeploy.program.ir import Program, Readout, Slice, Source, Stream
 from neurodeploy.program.routes import packet_counts
@@ -118,11 +119,11 @@ def same_work(program, fired, found):
     """Every step is the work that `simple` counts, and the way."""
     values = values_of(program, fired)
     replay = Replay(program)
-    replay.add(values)
+    replay.add({name: memory.fired(value) for name, value in values.items()})
     whole = replay.result()
     for t, simple in enumerate(found["perf"]["sim_time"]):
         one = Replay(program)
-        one.add({name: value[t : t + 1] for name, value in values.items()})
+        one.add({name: memory.fired(value[t : t + 1]) for name, value in values.items()})
         step = one.result()
         updating = max(load.updating for load in step.cores)
         adding = max(load.adding for load in step.cores)

@@ -70,19 +70,20 @@ def random_machine(rng, *, chips=False, queues=False):
     return figures
 
 
-def random_program(rng, *, delays=None, **how):
+def random_program(rng, *, delays=None, widest=8, **how):
     """Return a placed program of up to four nodes behind the input.
 
     delays: whether every synapse takes a step; else all layers follow each other in one.
+    widest: the most neurons of a node; there are up to six inputs, and more than that if wide.
     """
     slow = bool(rng.integers(2)) if delays is None else delays
-    nodes, lag = [_source(rng)], {"input": 0}
+    nodes, lag = [_source(rng, max(6, widest - 2))], {"input": 0}
     for i in range(int(rng.integers(1, 5))):
         name = f"n{i}"
         known = [str(s) for s in rng.choice([n.name for n in nodes], int(rng.integers(1, 3)))]
         lag[name] = 1 + max(lag[s] for s in known) if slow else 0
         width = {n.name: n.width for n in nodes}
-        own = int(rng.integers(1, 9))
+        own = int(rng.integers(1, widest + 1))
         edges = [
             _edge(rng, source, width[source], own, lag[name] - lag[source]) for source in known
         ]
@@ -132,8 +133,8 @@ def random_values(rng, program, steps=2, samples=2):
     return values
 
 
-def _source(rng):
-    return Source(name="input", width=int(rng.integers(1, 7)), low=0, high=1, unit=1.0)
+def _source(rng, widest):
+    return Source(name="input", width=int(rng.integers(1, widest + 1)), low=0, high=1, unit=1.0)
 
 
 def _edge(rng, source, wide, own, delay, dense=None):

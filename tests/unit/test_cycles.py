@@ -12,6 +12,7 @@ from support.placed import on_machine, random_program, random_values
 
 import neurodeploy as nd
 from neurodeploy.backends.simulator.cycles import Replay
+from neurodeploy.backends.simulator.memory import fired
 from neurodeploy.errors import FitError
 from neurodeploy.program.ir import Slice, Source, Stream
 from neurodeploy.program.synapses import Dense, Tap
@@ -22,7 +23,7 @@ def timed(program, values, chunks=1):
     replay = Replay(program)
     samples = len(values[program.source.name])
     for part in np.array_split(np.arange(samples), chunks):
-        replay.add({name: value[part] for name, value in values.items()})
+        replay.add({name: fired(value[part]) for name, value in values.items()}, first=part[0])
     return replay.result()
 
 
@@ -61,6 +62,33 @@ def test_four_hundred_random_machines_to_the_cycle():
         program = random_program(rng)
         met += waits(agree(program, random_values(rng, program))) > 0
     assert met > 80  # packets stand in each other's way in many of them
+
+
+def test_wide_layers_to_the_cycle():
+    """Values in several words of bits, and stops with hundreds of packets to put in order."""
+    met = 0
+    for seed in range(25):
+        rng = np.random.default_rng(4000 + seed)
+        program = random_program(rng, widest=150)
+        found = agree(program, random_values(rng, program))
+        met += sum(link.waited > 1000 for link in found.links) > 0
+    assert met > 5
+
+
+def test_threads_change_nothing():
+    rng = np.random.default_rng(5000)
+    for _ in range(10):
+        program = random_program(rng)
+        values = random_values(rng, program, steps=150, samples=2)
+        bits = {name: fired(value) for name, value in values.items()}
+        one, three = Replay(program), Replay(program)
+        one.add(bits)
+        three.add(bits, threads=3)
+        a, b = one.result(), three.result()
+        np.testing.assert_array_equal(a.steps, b.steps)
+        np.testing.assert_array_equal(a.critical, b.critical)
+        np.testing.assert_array_equal(a.stages, b.stages)
+        assert (a.cores, a.links, a.phases) == (b.cores, b.links, b.phases)
 
 
 def test_full_queues_hold_packets_up_to_the_cycle():

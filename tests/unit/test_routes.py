@@ -11,6 +11,7 @@ from support.placed import on_machine, random_program, random_values
 
 import neurodeploy as nd
 from neurodeploy.backends.simulator.cycles import Replay
+from neurodeploy.backends.simulator.memory import fired
 from neurodeploy.errors import InputError
 from neurodeploy.program.ir import Program, Readout, Slice, Source, Stream
 from neurodeploy.program.reference import execute, to_integers
@@ -41,7 +42,7 @@ def test_packets_and_hops_are_those_that_the_cycle_model_moves():
         program = random_program(rng, chips=seed % 2 == 0)
         values = random_values(rng, program)
         replay = Replay(program)
-        replay.add(values)
+        replay.add({name: fired(value) for name, value in values.items()})
         found, machine = replay.result(), program.target.cycles
         sent = {name: np.count_nonzero(v, axis=(0, 1)) for name, v in values.items()}
         counts = packet_counts(program, sent)

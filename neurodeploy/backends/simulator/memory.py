@@ -52,6 +52,14 @@ def record(names: Sequence[str], values: Mapping[str, int]) -> Ints:
     return np.array([values[name] for name in names], np.int64)
 
 
+def fired(values: Any) -> Any:
+    """Return uint64 [..., words] of values [..., N]: a bit for each, set if it is not 0."""
+    octets = np.packbits(values != 0, axis=-1, bitorder="little")
+    whole = np.zeros((*values.shape[:-1], 8 * words(values.shape[-1])), np.uint8)
+    whole[..., : octets.shape[-1]] = octets
+    return whole.view(np.uint64)
+
+
 @dataclass(frozen=True, eq=False)
 class Values:
     """What a node sends: `bits` uint64 [B, T, words] of spikes, or `graded` int32 [B, T, N]."""
@@ -77,6 +85,10 @@ class Values:
         if self.bits is None:
             return self.graded[..., : self.width]
         return self._unpacked(self.bits.view(np.uint8))
+
+    def fired(self) -> Any:
+        """Return uint64 [B, T, words]: a bit for each value, set if it is not 0."""
+        return fired(self.graded[..., : self.width]) if self.bits is None else self.bits
 
     def write(self, out: Any) -> None:
         """Write all to out [T, B, width], int32, whose last axis is contiguous."""

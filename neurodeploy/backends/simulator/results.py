@@ -11,6 +11,7 @@ import numpy as np
 
 from neurodeploy.backends.simulator.head import Head
 from neurodeploy.backends.simulator.runner import Runner
+from neurodeploy.kernels.threads import thread_count
 from neurodeploy.program.ir import Ints, Program, backwards, edges
 from neurodeploy.program.run import Run
 from neurodeploy.program.synapses import Conv
@@ -83,7 +84,9 @@ class Results:
         """Keep what is wanted of a piece: its samples from `first`, its steps from `begin` on."""
         self._kept.take(runner, first, begin)
         if self._replay is not None:
-            self._replay.add({name: values.whole() for name, values in runner.values.items()})
+            fired = {name: values.fired() for name, values in runner.values.items()}
+            alone = runner.samples == self._size[1]
+            self._replay.add(fired, first, thread_count() if alone else 1)
         ended = begin + runner.steps == self._size[0]
         sent = self._count(runner, ended=ended) if self._counted else {}
         with self._lock:

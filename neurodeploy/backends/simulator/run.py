@@ -108,7 +108,7 @@ class Simulator:
             self._part(x, first, last, length, results)
 
         work = steps * samples * self.bytes_per_step
-        each_part(part, samples, most=self.room // length, work=work, in_order=timing)
+        each_part(part, samples, most=self.room // length, work=work)
         return results.run(self.counters, self.head)
 
     def runner(self, samples: int, steps: int) -> Runner:

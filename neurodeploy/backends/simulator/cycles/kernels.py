@@ -1,13 +1,8 @@
-"""Compiled replay: from the values that are not zero to the cycles of every step.
+"""Compiled replay: from the bits of what is not zero to the cycles of every step.
 
-Nothing here advances cycle by cycle. A link or core serves packets in the order in which they come,
-ties by packet number, each as early as it can:
-
-    link     r = max(t, free); free = r + flit; the packet is at the next router at r + hop
-    core     s = max(a, end);  end = s + interval
-
-Since packets only go on to links of higher numbers (see `mesh`), links are served one by one in
-that order, each once, with all its packets at hand.
+Phases begin at cycle 0, each by itself, so steps are replayed in any order. Nothing here advances
+cycle by cycle: values leave their cores one after another, and what then happens to their packets
+is worked out stop by stop (`stops`), or, with queues of few places, event by event (`queues`).
 """
 
 from __future__ import annotations
@@ -17,32 +12,40 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from neurodeploy.backends.simulator.cycles.compiled import kernel, lowest
 from neurodeploy.backends.simulator.cycles.plan import Plan
-from neurodeploy.backends.simulator.cycles.queues import hold
+from neurodeploy.backends.simulator.cycles.stops import deliver, leave, queue, route, stream
 from neurodeploy.program.ir import Ints
 
 NEURON, EMIT, ROUTE, SYNAPSE, DRAIN, BARRIER = range(6)
 
 
 class Outcome(NamedTuple):
-    """What replay writes, for each sample b of a chunk."""
+    """What replay writes of each step."""
 
     steps: Ints  #: [B, H] cycles
     critical: Ints  #: [B, H] the core that was done last in the step's longest phase
-    stages: Ints  #: [B, H, cores, 5] cycles by stage
-    phases: Ints  #: [B, phases, 6] stages of the core that was done last, and barriers
-    waited: Ints  #: [B, links to follow] cycles that packets stood in front of each
+
+
+class Sums(NamedTuple):
+    """What replay adds up over samples."""
+
+    stages: Ints  #: [H, cores, 5] cycles by stage
+    phases: Ints  #: [phases, 6] stages of the core that was done last, and barriers
+    waited: Ints  #: [links to follow] cycles that packets stood in front of each
+    fired: Ints  #: [neurons] values that were not zero
 
 
 class Space(NamedTuple):
     """Memory of one thread."""
 
-    time: Ints  #: of each packet, where it is now
-    axon: Ints
-    slot_packet: Ints  #: packets of each link, or of each core
-    slot_delay: Ints
-    counts: Ints
-    keys: Ints
+    neuron: Ints  #: of each value that is sent
+    time: Ints  #: when its first packet leaves; the others follow, a cycle each
+    axon: Ints  #: of each packet
+    way: Ints  #: where on its way it is
+    keys: Ints  #: by stop, of its packets: the time and the number of each, in one
+    spare: Ints  #: for keys that are merged
+    ends: Ints  #: by stop: where its keys end
     sent: Ints  #: by core: when its last packet left
     arrived: Ints  #: by core: when the last packet came
     end: Ints  #: by core: when its synapses are free; all three are -1 between phases
@@ -50,191 +53,103 @@ class Space(NamedTuple):
     path: Ints  #: stages of the core that was done last
 
 
-@njit(cache=True, nogil=True)
 def space(plan: Plan) -> Space:
     """Return memory for the phase that needs most."""
-    packets, slots = plan.room[0], plan.room[1]
-    return Space(
-        np.empty(packets, np.int64),
-        np.empty(packets, np.int64),
-        np.empty(slots, np.int64),
-        np.empty(slots, np.int64),
-        np.empty(max(plan.cores, len(plan.link_list)) + 1, np.int64),
-        np.empty(packets, np.int64),
-        np.full(plan.cores, -1, np.int64),
-        np.full(plan.cores, -1, np.int64),
-        np.full(plan.cores, -1, np.int64),
-        np.empty(5, np.int64),
-        np.empty(5, np.int64),
-    )
+    values, packets, stops, slots = plan.room.tolist()
+    sizes = values, values, packets, packets, slots, slots, stops
+    rest = (np.full(plan.cores, -1, np.int64) for _ in range(3))
+    return Space(*(np.empty(size, np.int64) for size in sizes), *rest, *np.empty((2, 5), np.int64))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def replay(
-    plan: Plan, events: Any, pointers: Any, steps: int, outcome: Outcome, first: int, last: int
+    plan: Plan, bits: Any, work: Space, outcome: Outcome, sums: Sums, first: int, last: int
 ) -> None:
-    """Write the cycles of the samples `first` to `last`.
+    """Write the cycles of the steps `first` to `last` of all samples, one sample after another.
 
-    events[pointers[n, b * steps + t]:…] are the channels of node n that are not zero at step t of
-    sample b.
+    bits [B, T, words]: of all nodes, from `node_word` on, which values are not zero.
     """
-    work = space(plan)
-    for b in range(first, last):
-        for h in range(outcome.steps.shape[1]):
-            longest = -1
-            for phase in range(len(plan.part_first) - 1):
-                packets = emit(plan, phase, events, pointers, b * steps, h, steps, work)
-                if plan.places > 0:
-                    hold(plan, phase, packets, outcome.waited[b], work)
-                elif plan.plain[phase]:
-                    deliver(plan, packets, work)
-                else:
-                    route(plan, phase, packets, outcome.waited[b], work)
-                    queue(plan, packets, work)
-                cycles, core = close(plan, phase, work, outcome.stages[b, h], outcome.phases[b])
-                outcome.steps[b, h] += cycles
-                if cycles > longest:
-                    longest = cycles
-                    outcome.critical[b, h] = core
+    steps = outcome.steps.shape[1]
+    for row in range(first, last):
+        b, h, longest = row // steps, row % steps, -1
+        for phase in range(len(plan.part_first) - 1):
+            if plan.plain[phase]:
+                straight(plan, phase, bits[b], h, sums.fired, work)
+            else:
+                count = emit(plan, phase, bits[b], h, sums.fired, work)
+                leave(plan, phase, count, work)
+                route(plan, phase, sums.waited, work)
+                queue(plan, phase, work)
+            cycles, core = close(plan, phase, work, sums.stages[h], sums.phases)
+            outcome.steps[b, h] += cycles
+            if cycles > longest:
+                longest = cycles
+                outcome.critical[b, h] = core
 
 
 @njit(cache=True, nogil=True, inline="always")
-def emit(
-    plan: Plan, phase: int, events: Any, pointers: Any, row: int, h: int, steps: int, work: Space
-) -> int:
-    """Send the packets of a phase: one a cycle from each core, none before its spike is ready."""
-    packets, emitter, e = 0, -2, -1
+def straight(plan: Plan, phase: int, bits: Any, h: int, fired: Any, work: Space) -> None:
+    """Send packets that meet no others, and serve them in the order in which they are sent."""
+    emitter, free = -2, 0
     for j in range(plan.part_first[phase], plan.part_first[phase + 1]):
         if plan.part_emitter[j] != emitter:
-            emitter, e = plan.part_emitter[j], -1
-        node = plan.part_node[j]
-        t = h - plan.latency[node]
-        if t < 0 or t >= steps:
-            continue
-        low, high = pointers[node, row + t], pointers[node, row + t + 1]
-        at = reach(events, low, high, plan.part_from[j])
-        base, start, every = plan.node_base[node], plan.part_start[j], plan.part_cycles[j]
-        while at < high and events[at] < plan.part_to[j]:
-            i = events[at]
-            ready = start + every * ((i - plan.part_from[j]) // plan.lanes + 1)
-            for axon in range(plan.axon_first[base + i], plan.axon_first[base + i + 1]):
-                e = max(e + 1, ready)
-                work.time[packets] = e
-                work.axon[packets] = axon
-                packets += 1
-            at += 1
+            emitter, free = plan.part_emitter[j], 0
+        count, free = part(plan, j, bits, h, fired, 0, free, work)
         if emitter >= 0:
-            work.sent[emitter] = e
-    return packets
-
-
-@njit(cache=True, nogil=True, inline="always")
-def deliver(plan: Plan, packets: int, work: Space) -> None:
-    """Serve packets that meet no others: they come in the order in which they were sent."""
-    for p in range(packets):
-        axon = work.axon[p]
-        core = plan.axon_core[axon]
-        a = work.time[p] + plan.flow_final[plan.axon_flow[axon]]
-        work.arrived[core] = a
-        work.end[core] = max(a, work.end[core]) + plan.axon_interval[axon]
-
-
-@njit(cache=True, nogil=True, inline="always")
-def route(plan: Plan, phase: int, packets: int, waited: Any, work: Space) -> None:
-    """Take packets over all links of a phase; afterwards `time` is when each is at its core."""
-    base = plan.link_first[phase]
-    links = plan.link_first[phase + 1] - base
-    count = work.counts
-    count[: links + 1] = 0
-    for p in range(packets):
-        flow = plan.axon_flow[work.axon[p]]
-        for j in range(plan.flow_first[flow], plan.flow_first[flow + 1]):
-            count[plan.flow_link[j] + 1] += 1
-    for link in range(links):
-        count[link + 1] += count[link]
-    for p in range(packets):
-        flow = plan.axon_flow[work.axon[p]]
-        for j in range(plan.flow_first[flow], plan.flow_first[flow + 1]):
-            slot = count[plan.flow_link[j]]
-            work.slot_packet[slot] = p
-            work.slot_delay[slot] = plan.flow_delay[j]
-            count[plan.flow_link[j]] += 1
-    start = 0  # each count has moved to the end of its own slots
-    for link in range(links):
-        here = count[link] - start
-        for k in range(here):
-            p = work.slot_packet[start + k]
-            work.keys[k] = ((work.time[p] + work.slot_delay[start + k]) << 32) | p
-        order(work.keys, here)
-        free, flit = 0, plan.link_flit[base + link]
-        for k in range(here):
-            t = work.keys[k] >> 32
-            r = max(t, free)
-            waited[base + link] += r - t
-            work.time[work.keys[k] & 0xFFFFFFFF] = r
-            free = r + flit
-        start = count[link]
-    for p in range(packets):
-        work.time[p] += plan.flow_final[plan.axon_flow[work.axon[p]]]
-
-
-@njit(cache=True, nogil=True, inline="always")
-def queue(plan: Plan, packets: int, work: Space) -> None:
-    """Serve packets that have come to their cores, each core in the order of their coming."""
-    count = work.counts
-    count[: plan.cores + 1] = 0
-    for p in range(packets):
-        count[plan.axon_core[work.axon[p]] + 1] += 1
-    for core in range(plan.cores):
-        count[core + 1] += count[core]
-    for p in range(packets):
-        core = plan.axon_core[work.axon[p]]
-        work.slot_packet[count[core]] = p
-        count[core] += 1
-    start = 0
-    for core in range(plan.cores):
-        here = count[core] - start
-        for k in range(here):
-            p = work.slot_packet[start + k]
-            work.keys[k] = (work.time[p] << 32) | p
-        order(work.keys, here)
-        for k in range(here):
-            a, p = work.keys[k] >> 32, work.keys[k] & 0xFFFFFFFF
-            interval = plan.axon_interval[work.axon[p]]
-            work.arrived[core] = a
-            work.end[core] = max(a, work.end[core]) + interval
-        start = count[core]
-
-
-@njit(cache=True, nogil=True)
-def reach(events: Any, low: Any, high: Any, value: Any) -> Any:
-    """Return the first place from `low` to `high` whose event is not below `value`."""
-    while low < high:
-        middle = (low + high) >> 1
-        if events[middle] < value:
-            low = middle + 1
+            work.sent[emitter] = free - 1
+        if plan.part_alike[j]:
+            stream(plan, count, work)
         else:
-            high = middle
-    return low
+            deliver(plan, count, work)
 
 
-@njit(cache=True, nogil=True)
-def order(keys: Any, count: int) -> None:
-    """Sort the first keys, which mostly are in order."""
-    for k in range(1, count):
-        if keys[k] < keys[k - 1]:
-            break
-    else:
-        return
-    if count > 64:
-        keys[:count].sort()
-        return
-    for k in range(1, count):
-        key, at = keys[k], k
-        while at > 0 and keys[at - 1] > key:
-            keys[at] = keys[at - 1]
-            at -= 1
-        keys[at] = key
+@njit(cache=True, nogil=True, inline="always")
+def emit(plan: Plan, phase: int, bits: Any, h: int, fired: Any, work: Space) -> int:
+    """Send what is not zero in a phase; return how many values that are.
+
+    bits [T, words] are those of a sample.
+    """
+    count, emitter, free = 0, -2, 0
+    for j in range(plan.part_first[phase], plan.part_first[phase + 1]):
+        if plan.part_emitter[j] != emitter:
+            emitter, free = plan.part_emitter[j], 0
+        count, free = part(plan, j, bits, h, fired, count, free, work)
+        if emitter >= 0:
+            work.sent[emitter] = free - 1
+    return count
+
+
+@njit(cache=True, nogil=True, inline="always")
+def part(
+    plan: Plan, j: int, bits: Any, h: int, fired: Any, count: int, free: int, work: Space
+) -> Any:
+    """Send what is not zero of a part: a packet a cycle, none before its value is ready.
+
+    count: the values that have been sent; free: the cycle from which the core can send. Returns
+    both.
+    """
+    node = plan.part_node[j]
+    t, low, high = h - plan.latency[node], plan.part_from[j], plan.part_to[j]
+    if t < 0 or t >= len(bits):
+        high = low
+    for place in range(low >> 6, (high + 63) >> 6):
+        word = bits[t, plan.node_word[node] + place]
+        if place == low >> 6:
+            word &= ~np.uint64(0) << np.uint64(low & 63)
+        if high - 64 * place < 64:
+            word &= (np.uint64(1) << np.uint64(high & 63)) - np.uint64(1)
+        base = plan.node_base[node] + 64 * place
+        while word:
+            neuron = base + lowest(word)  # type: ignore[call-arg]  # numba gives the first
+            word &= word - np.uint64(1)
+            fired[neuron] += 1
+            packets = plan.axon_first[neuron + 1] - plan.axon_first[neuron]
+            if packets > 0:
+                free = max(free, plan.ready[neuron])
+                work.neuron[count], work.time[count] = neuron, free
+                free += packets
+                count += 1
+    return count, free
 
 
 @njit(cache=True, nogil=True, inline="always")

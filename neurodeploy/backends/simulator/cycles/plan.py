@@ -1,11 +1,8 @@
 """A placed program as flat arrays, which compiled replay reads.
 
 Most of what a packet will meet is known before it is sent. Its axon says to which core it goes and
-what it costs there. Its flow (from which emitter to which core, in which phase) says over which
-links. And of those links only the ones where packets can meet have to be followed: where a link is
-fed from one place, whose packets are at least as far apart as the link needs, nobody ever waits,
-and the link is just `hop` cycles. A phase in which no link and no core is fed from two places is
-`plain`: its packets need no queues at all.
+what it costs there, and its flow (from which emitter to which core, in which phase) its way: the
+links on which packets can meet (see `ways`), and then the core. These are the stops of a phase.
 """
 
 from __future__ import annotations
@@ -17,8 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neurodeploy.backends.simulator.cycles.mesh import Mesh
+from neurodeploy.backends.simulator.cycles.mesh import DIRECTIONS, Mesh
 from neurodeploy.backends.simulator.cycles.phases import INPUT, Axons, Part, axons, parts
+from neurodeploy.backends.simulator.cycles.ways import Flow, Followed, Way, flows_of, followed, way
+from neurodeploy.backends.simulator.memory import words
 from neurodeploy.program.ir import Ints, Program, Source
 from neurodeploy.program.phases import phases
 from neurodeploy.targets.cycles import Machine
@@ -27,8 +26,6 @@ from neurodeploy.targets.cycles import Machine
 class Plan(NamedTuple):
     """What compiled replay reads. Cores and links are numbered from 0 among those in use."""
 
-    lanes: int
-    neuron_fill: int
     synapse_fill: int
     barrier: int
     cores: int
@@ -39,41 +36,37 @@ class Plan(NamedTuple):
     part_node: Ints
     part_from: Ints
     part_to: Ints
-    part_start: Ints  #: cycle in which its first spike would be ready, if updates took no time
-    part_cycles: Ints
+    part_alike: Ints  #: whether all its neurons send to the same cores
     # cores at work in a phase, and when their neuron phase ends
     core_first: Ints
     core_list: Ints
     core_updated: Ints
-    # axons of neuron i of node n: axon_first[node_base[n] + i] to the next
+    # neuron i of node n is neuron node_base[n] + i of all
     node_base: Ints
+    node_word: Ints  #: where the bits of a node begin, among those of all
+    ready: Ints  #: by neuron: the cycle in which its value could leave
+    # axons of a neuron: axon_first[neuron] to the next
     axon_first: Ints
     axon_core: Ints
     axon_interval: Ints
     axon_flow: Ints
-    # links to follow, on flow f: flow_first[f] to flow_first[f + 1]
-    flow_first: Ints
+    axon_way: Ints  #: where its way begins
+    axon_cycles: Ints  #: from its emitter to its core, for who waits nowhere
+    # ways: links to follow, and then the core
+    way_stop: Ints  #: numbered among those of its phase: links, then the cores of `core_list`
+    way_delay: Ints  #: cycles from the stop before to this one
+    way_core: Ints  #: a core to which packets come in order, since from one stop or emitter; or -1
     flow_emitter: Ints  #: core, or -1 for the input
-    flow_link: Ints  #: numbered among those of its phase
-    flow_delay: Ints  #: cycles from the link before to this one
-    flow_final: Ints  #: cycles from the last of them to the core
     # links to follow in a phase
     link_first: Ints
     link_list: Ints  #: numbers of the mesh
     link_flit: Ints
+    # stops of phase p: from stop_first[p] on, with room for packets from stop_slot[stop] on
+    stop_first: Ints
+    stop_slot: Ints
     plain: Ints  #: by phase
     latency: Ints  #: by node
-    room: Ints  #: most packets, and most packets times links, of a phase
-
-
-@dataclass(frozen=True, eq=False)
-class Flow:
-    """The packets of one phase from one emitter to one core, and their way."""
-
-    phase: int
-    emitter: int
-    core: int
-    links: tuple[int, ...]
+    room: Ints  #: most that a phase can have: values that are sent, packets, stops, slots
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,26 +84,34 @@ class Layout:
     plan: Plan
 
     @cached_property
-    def used(self) -> Ints:
-        """The axons of the plan that lie on a flow."""
-        return np.flatnonzero(self.plan.axon_flow >= 0)
+    def by_flow(self) -> tuple[Ints, Ints, Ints]:
+        """Neurons, costs and ends of the axons that lie on a flow, flow by flow.
+
+        costs [3, axons]: one packet, the cycles of its core's synapses, the words that it reads.
+        """
+        flow, first = self.plan.axon_flow, self.plan.axon_first
+        order = np.argsort(flow, kind="stable")[np.count_nonzero(flow < 0) :]
+        neuron = np.repeat(np.arange(len(first) - 1), np.diff(first))[order]
+        words = np.concatenate([table.words for table in self.axons])
+        costs = np.stack([np.ones_like(words), self.plan.axon_interval, words])[:, order]
+        return neuron, costs, np.searchsorted(flow[order], np.arange(len(self.flows)))
 
     @cached_property
-    def axon_neuron(self) -> Ints:
-        """The neuron of each axon of the plan, numbered from `node_base` of its node on."""
-        first = self.plan.axon_first
-        return np.repeat(np.arange(len(first) - 1), np.diff(first))
-
-    @cached_property
-    def axon_words(self) -> Ints:
-        """The words that a packet of each axon of the plan reads."""
-        return np.concatenate([table.words for table in self.axons])
+    def ends(self) -> tuple[Ints, Ints]:
+        """Emitter and core of each flow."""
+        return self.plan.flow_emitter, np.searchsorted(self.cores, [f.core for f in self.flows])
 
     @cached_property
     def crossings(self) -> tuple[Ints, Ints]:
         """Flow and link, for each link that a flow crosses."""
         flow = np.repeat(np.arange(len(self.flows)), [len(flow.links) for flow in self.flows])
         return flow, _array(link for each in self.flows for link in each.links)
+
+    @cached_property
+    def crossed(self) -> tuple[tuple[int, int, int, str], ...]:
+        """All links that a flow crosses: number, x, y and direction of each."""
+        places = ((link, *self.mesh.place(link)) for link in np.unique(self.crossings[1]).tolist())
+        return tuple((link, x, y, DIRECTIONS[way]) for link, way, x, y in places)
 
 
 @lru_cache(maxsize=2)
@@ -124,26 +125,47 @@ def layout(program: Program) -> Layout:
     tables = {name: axons(program, name) for name in nodes}
     cores = tuple(sorted({part.core for part in program.placement}))
     number = {core: i for i, core in enumerate(cores)} | {INPUT: -1}
-    flows, axon_flows = _flows(mesh, [group for group, _ in found], tables)
-    reduced = [_Reduced(mesh, flows, phase) for phase in range(len(groups))]
-    updating = np.zeros(len(cores), np.int64)
-    for _, used in found:
-        for core, cycles in used.items():
-            updating[number[core]] += cycles
+    flows, axon_flow = flows_of(mesh, [group for group, _ in found], tables)
+    links = [
+        followed(mesh, [flow for flow in flows if flow.phase == phase])
+        for phase in range(len(groups))
+    ]
+    busy = [
+        sorted({*used, *(flow.core for flow in flows if flow.phase == phase)})
+        for phase, (_, used) in enumerate(found)
+    ]
+    ways = [_way(mesh, flow, links[flow.phase], busy[flow.phase]) for flow in flows]
+    every = [part for group, _ in found for part in group]
     plan = Plan(
-        lanes=machine.lanes,
-        neuron_fill=machine.neuron_fill,
         synapse_fill=machine.synapse_fill,
         barrier=machine.barrier,
         cores=len(cores),
         places=machine.queues or 0,
-        **_parts([group for group, _ in found], number, nodes, machine),
-        **_cores(found, flows, number, machine),
-        **_axons([tables[name] for name in nodes], axon_flows, number, nodes),
-        **_ways(flows, reduced, mesh, number),
+        part_first=_offsets([len(group) for group, _ in found]),
+        **_parts(every, number, nodes, tables),
+        **_cores(busy, [used for _, used in found], number, machine),
+        **_neurons(program, nodes, every, machine),
+        **_axons([tables[name] for name in nodes], number),
+        **_flows(np.concatenate([axon_flow[name] for name in nodes]).astype(np.int64), ways),
+        way_core=_in_order(flows, ways, number),
+        flow_emitter=_array(number[flow.emitter] for flow in flows),
+        link_first=_offsets([len(each.links) for each in links]),
+        link_list=_array(link for each in links for link in each.links),
+        link_flit=mesh.flit[_array(link for each in links for link in each.links)],
+        plain=_array(each.plain for each in links),
         latency=np.array([_latency(program, name) for name in nodes], np.int64),
-        room=_room([group for group, _ in found], tables, reduced),
+        **_stops(
+            [len(each.links) + len(own) for each, own in zip(links, busy, strict=True)],
+            flows,
+            ways,
+            axon_flow,
+            found,
+        ),
     )
+    updating = np.zeros(len(cores), np.int64)
+    for _, used in found:
+        for core, cycles in used.items():
+            updating[number[core]] += cycles
     return Layout(
         machine=machine,
         mesh=mesh,
@@ -162,160 +184,137 @@ def _latency(program: Program, name: str) -> int:
     return 0 if isinstance(node, Source) else node.latency
 
 
-def _flows(
-    mesh: Mesh, groups: list[list[Part]], tables: dict[str, Axons]
-) -> tuple[list[Flow], dict[str, Ints]]:
-    """Return all flows, and the flow of every axon of every node."""
-    flows: dict[tuple[int, int, int], int] = {}
-    found: list[Flow] = []
-    by_axon = {name: np.full(len(table.core), -1) for name, table in tables.items()}
-    for phase, group in enumerate(groups):
-        for part in group:
-            table = tables[part.node]
-            start, end = table.first[part.first], table.first[part.last]
-            for core in np.unique(table.core[start:end]).tolist():
-                key = phase, part.core, core
-                if key not in flows:
-                    flows[key] = len(found)
-                    at = (0, 0) if part.core == INPUT else mesh.machine.router(part.core)
-                    way = tuple(mesh.route(at, mesh.machine.router(core)))
-                    found.append(Flow(phase, part.core, core, way))
-                own = by_axon[part.node][start:end]
-                own[table.core[start:end] == core] = flows[key]
-    return found, by_axon
-
-
-class _Reduced:
-    """The links of a phase where packets can meet, and the ways with only those."""
-
-    def __init__(self, mesh: Mesh, flows: list[Flow], phase: int) -> None:
-        own = [flow for flow in flows if flow.phase == phase]
-        fed = _feeders(own)
-        apart: dict[int, int] = {}  # least cycles between two packets that leave a link
-        keep = []
-        every = mesh.machine.queues is not None  # packets may then be held up anywhere
-        for link in sorted(fed):
-            feeders = list(fed[link])
-            gap = apart.get(feeders[0][1], 1) if len(feeders) == 1 else 0
-            if every or gap < mesh.flit[link]:
-                keep.append(link)
-            apart[link] = max(gap, int(mesh.flit[link]))
-        self.links = keep
-        number = {link: i for i, link in enumerate(keep)}
-        self.ways = {id(flow): _shorten(mesh, flow.links, number) for flow in own}
-        cores = {flow.core: set[int]() for flow in own}
-        for flow in own:
-            cores[flow.core].add(flow.emitter)
-        self.plain = not keep and not every and all(len(group) == 1 for group in cores.values())
-
-
-def _feeders(flows: list[Flow]) -> dict[int, set[tuple[str, int]]]:
-    """Return where the packets of each link come from: another link, or an emitter."""
-    fed: dict[int, set[tuple[str, int]]] = {}
-    for flow in flows:
-        before = ("emitter", -2 - flow.emitter)  # below all numbers of links
-        for link in flow.links:
-            fed.setdefault(link, set()).add(before)
-            before = ("link", link)
-    return fed
-
-
-def _shorten(
-    mesh: Mesh, links: tuple[int, ...], number: dict[int, int]
-) -> tuple[list[int], list[int], int]:
-    """Return the links that are kept, the cycles up to each, and from the last to the core."""
-    kept, delays, since = [], [], 0
-    for link in links:
-        if link in number:
-            kept.append(number[link])
-            delays.append(since)
-            since = 0
-        since += int(mesh.hop[link])
-    return kept, delays, since
+def _way(mesh: Mesh, flow: Flow, links: Followed, busy: list[int]) -> Way:
+    stops = {link: i for i, link in enumerate(links.links)}
+    return way(mesh, flow, stops, len(stops) + busy.index(flow.core))
 
 
 def _parts(
-    groups: list[list[Part]], number: dict[int, int], nodes: tuple[str, ...], machine: Machine
+    every: list[Part], number: dict[int, int], nodes: tuple[str, ...], tables: dict[str, Axons]
 ) -> dict[str, Ints]:
-    every = [part for group in groups for part in group]
-    fill = [0 if part.core == INPUT else machine.neuron_fill for part in every]
     return {
-        "part_first": _offsets([len(group) for group in groups]),
         "part_emitter": _array(number[part.core] for part in every),
         "part_node": _array(nodes.index(part.node) for part in every),
         "part_from": _array(part.first for part in every),
         "part_to": _array(part.last for part in every),
-        "part_start": _array(part.start + f for part, f in zip(every, fill, strict=True)),
-        "part_cycles": _array(part.cycles for part in every),
+        "part_alike": _array(_alike(tables[part.node], part) for part in every),
     }
 
 
+def _alike(table: Axons, part: Part) -> bool:
+    """Whether all neurons of a part send to the same cores."""
+    first = table.first[part.first : part.last + 1]
+    packets = np.diff(first)
+    cores = table.core[first[0] : first[-1]]
+    same = bool((packets == packets[0]).all())
+    return same and bool((cores.reshape(len(packets), -1) == cores[: packets[0]]).all())
+
+
 def _cores(
-    found: list[tuple[list[Part], dict[int, int]]],
-    flows: list[Flow],
-    number: dict[int, int],
-    machine: Machine,
+    busy: list[list[int]], updated: list[dict[int, int]], number: dict[int, int], machine: Machine
 ) -> dict[str, Ints]:
-    groups = [
-        sorted({*used, *(flow.core for flow in flows if flow.phase == phase)})
-        for phase, (_, used) in enumerate(found)
-    ]
     ends = [
         used[core] + machine.neuron_fill if core in used else 0
-        for group, (_, used) in zip(groups, found, strict=True)
+        for group, used in zip(busy, updated, strict=True)
         for core in group
     ]
     return {
-        "core_first": _offsets([len(group) for group in groups]),
-        "core_list": _array(number[core] for group in groups for core in group),
+        "core_first": _offsets([len(group) for group in busy]),
+        "core_list": _array(number[core] for group in busy for core in group),
         "core_updated": _array(ends),
     }
 
 
-def _axons(
-    tables: list[Axons],
-    flows: dict[str, Ints],
-    number: dict[int, int],
-    nodes: tuple[str, ...],
+def _neurons(
+    program: Program, nodes: tuple[str, ...], every: list[Part], machine: Machine
 ) -> dict[str, Ints]:
+    widths = [program[name].width for name in nodes]
+    base = _offsets(widths)
+    ready = np.zeros(base[-1], np.int64)
+    for part in every:
+        if part.core != INPUT:
+            turns = np.arange(part.last - part.first) // machine.lanes + 1
+            at = base[nodes.index(part.node)]
+            ready[at + part.first : at + part.last] = (
+                part.start + turns * part.cycles + machine.neuron_fill
+            )
+    return {
+        "node_base": base[:-1],
+        "node_word": _offsets([words(width) for width in widths]),
+        "ready": ready,
+    }
+
+
+def _axons(tables: list[Axons], number: dict[int, int]) -> dict[str, Ints]:
     """Return the axons of all nodes, one after the other."""
     base = _offsets([len(table.core) for table in tables])
     firsts = [table.first[:-1] + b for table, b in zip(tables, base, strict=False)]
     return {
-        "node_base": _offsets([len(table.first) - 1 for table in tables])[:-1],
         "axon_first": np.concatenate([*firsts, base[-1:]]),
         "axon_core": _array(number[core] for table in tables for core in table.core.tolist()),
         "axon_interval": np.concatenate([table.interval for table in tables]),
-        "axon_flow": np.concatenate([flows[name] for name in nodes]).astype(np.int64),
     }
 
 
-def _ways(
-    flows: list[Flow], reduced: list[_Reduced], mesh: Mesh, number: dict[int, int]
-) -> dict[str, Ints]:
-    ways = [reduced[flow.phase].ways[id(flow)] for flow in flows]
-    links = [link for phase in reduced for link in phase.links]
+def _flows(axon_flow: Ints, ways: list[Way]) -> dict[str, Ints]:
+    """Return the ways, and where the axons have theirs; those without a flow have none."""
+    first = _offsets([len(each) for each in ways])
+    cycles = _array(sum(delay for _, delay in each) for each in ways)
     return {
-        "flow_first": _offsets([len(way[0]) for way in ways]),
-        "flow_emitter": _array(number[flow.emitter] for flow in flows),
-        "flow_link": _array(link for way in ways for link in way[0]),
-        "flow_delay": _array(delay for way in ways for delay in way[1]),
-        "flow_final": _array(way[2] for way in ways),
-        "link_first": _offsets([len(phase.links) for phase in reduced]),
-        "link_list": _array(links),
-        "link_flit": mesh.flit[_array(links)],
-        "plain": _array(phase.plain for phase in reduced),
+        "axon_flow": axon_flow,
+        "axon_way": np.append(first[:-1], -1)[axon_flow],
+        "axon_cycles": np.append(cycles, -1)[axon_flow],
+        "way_stop": _array(stop for each in ways for stop, _ in each),
+        "way_delay": _array(delay for each in ways for _, delay in each),
     }
 
 
-def _room(groups: list[list[Part]], tables: dict[str, Axons], reduced: list[_Reduced]) -> Ints:
-    """Return the most packets, and links times packets, that one phase can have."""
-    packets = 1
-    for group in groups:
-        spans = [(tables[part.node].first, part) for part in group]
-        packets = max(packets, sum(int(f[part.last] - f[part.first]) for f, part in spans))
-    longest = max((len(way[0]) for phase in reduced for way in phase.ways.values()), default=0)
-    return _array([packets, packets * max(longest, 1)])
+def _in_order(flows: list[Flow], ways: list[Way], number: dict[int, int]) -> Ints:
+    """Return, for each stop of each way, the core if all its packets come from one place, or -1."""
+    last = [
+        (flow.phase, *(("link", each[-2][0]) if len(each) > 1 else ("emitter", flow.emitter)))
+        for flow, each in zip(flows, ways, strict=True)
+    ]
+    fed: dict[tuple[int, int], set[tuple[int, str, int]]] = {}
+    for flow, before in zip(flows, last, strict=True):
+        fed.setdefault((flow.phase, flow.core), set()).add(before)
+    found = []
+    for flow, each in zip(flows, ways, strict=True):
+        alone = len(fed[flow.phase, flow.core]) == 1
+        found += [-1] * (len(each) - 1) + [number[flow.core] if alone else -1]
+    return _array(found)
+
+
+def _stops(
+    counts: list[int],
+    flows: list[Flow],
+    ways: list[Way],
+    axon_flow: dict[str, Ints],
+    found: list[tuple[list[Part], dict[int, int]]],
+) -> dict[str, Ints]:
+    """Return where each stop of each phase keeps its packets, and the room of a phase.
+
+    counts: stops by phase.
+    """
+    first = _offsets(counts)
+    packets = np.bincount(
+        np.concatenate([each[each >= 0] for each in axon_flow.values()]), minlength=len(flows)
+    )
+    passing = np.zeros(first[-1], np.int64)
+    sent = np.zeros(len(counts), np.int64)
+    for flow, each, most in zip(flows, ways, packets.tolist(), strict=True):
+        sent[flow.phase] += most
+        for stop, _ in each:
+            passing[first[flow.phase] + stop] += most
+    slots = np.zeros_like(passing)
+    ends = [0]
+    for phase in range(len(counts)):
+        own = _offsets(passing[first[phase] : first[phase + 1]].tolist())
+        slots[first[phase] : first[phase + 1]] = own[:-1]
+        ends.append(int(own[-1]))
+    values = [sum(part.last - part.first for part in group) for group, _ in found]
+    most = max(values, default=0), int(sent.max(initial=0)), max(counts, default=0), max(ends)
+    return {"stop_first": first, "stop_slot": slots, "room": _array(most)}
 
 
 def _offsets(counts: list[int]) -> Ints:

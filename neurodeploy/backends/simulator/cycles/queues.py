@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from neurodeploy.backends.simulator.cycles.kernels import Outcome, Space, Sums, close, emit
 from neurodeploy.backends.simulator.cycles.plan import Plan
 from neurodeploy.program.ir import Ints
 
@@ -29,7 +30,7 @@ _NEVER = 1 << 62
 
 
 class Queues(NamedTuple):
-    """The queues of a phase: of its links, then of all cores; and where packets are."""
+    """The queues of a phase: of its links, then of its cores; and where packets are."""
 
     head: Ints  #: first packet, or -1
     tail: Ints
@@ -40,16 +41,47 @@ class Queues(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
+def replay_held(
+    plan: Plan, bits: Any, work: Space, outcome: Outcome, sums: Sums, first: int, last: int
+) -> None:
+    """Do as `kernels.replay`, with queues."""
+    steps = outcome.steps.shape[1]
+    for row in range(first, last):
+        b, h, longest = row // steps, row % steps, -1
+        for phase in range(len(plan.part_first) - 1):
+            count = emit(plan, phase, bits[b], h, sums.fired, work)
+            hold(plan, phase, unfold(plan, count, work), sums.waited, work)
+            cycles, core = close(plan, phase, work, sums.stages[h], sums.phases)
+            outcome.steps[b, h] += cycles
+            if cycles > longest:
+                longest = cycles
+                outcome.critical[b, h] = core
+
+
+@njit(cache=True, nogil=True)
+def unfold(plan: Plan, count: int, work: Any) -> int:
+    """Return how many packets there are; `axon` and, when each could be sent, `way` of them."""
+    p = 0
+    for k in range(count):
+        neuron, e = work.neuron[k], work.time[k]
+        for axon in range(plan.axon_first[neuron], plan.axon_first[neuron + 1]):
+            work.axon[p], work.way[p] = axon, e
+            e += 1
+            p += 1
+    return p
+
+
+@njit(cache=True, nogil=True)
 def hold(plan: Plan, phase: int, packets: int, waited: Any, work: Any) -> None:
     """Take all packets of a phase to their cores and through them.
 
-    work.time is when each would be sent if nothing held it up; afterwards, when it joined its last
+    work.way is when each would be sent if nothing held it up; afterwards, when it joined its last
     queue. Writes `sent`, `arrived` and `end` of `work`.
     """
-    time, axon, places = work.time, work.axon, plan.places
+    time, axon, places = work.way, work.axon, plan.places
     base = plan.link_first[phase]
     links = plan.link_first[phase + 1] - base
-    size = links + plan.cores
+    size = plan.stop_first[phase + 1] - plan.stop_first[phase]
     q = Queues(
         np.full(size, -1, np.int64),
         np.full(size, -1, np.int64),
@@ -63,20 +95,20 @@ def hold(plan: Plan, phase: int, packets: int, waited: Any, work: Any) -> None:
     keys, freed = np.empty(size, np.int64), np.empty(size, np.int64)
     left, now = packets, np.int64(0)
     while left > 0:
-        acted = send(plan, links, now, first, last, time, axon, q, coming, work)
+        acted = send(plan, now, first, last, time, axon, q, coming, work)
         while coming[0] >> 32 <= now:
-            join(plan, links, now, heappop(coming) & 0xFFFFFFFF, time, axon, q)
+            join(plan, now, heappop(coming) & 0xFFFFFFFF, time, axon, q)
         count = heads(now, q, keys)
         gone = 0
         for k in range(count):
             p, place = keys[k] >> 32, keys[k] & 0xFFFFFFFF
             if place >= links:
-                core = place - links
+                core = plan.core_list[plan.core_first[phase] + place - links]
                 work.arrived[core] = max(work.arrived[core], time[p])
                 q.free[place] = now + plan.axon_interval[axon[p]]
                 work.end[core] = q.free[place]
                 left -= 1
-            elif cross(plan, links, places, now, p, axon, q, coming):
+            elif cross(plan, places, now, p, axon, q, coming):
                 q.free[place] = now + plan.link_flit[base + place]
                 waited[base + place] += now - time[p]
             else:
@@ -103,11 +135,9 @@ def heads(now: Any, q: Queues, keys: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def cross(
-    plan: Plan, links: Any, places: Any, now: Any, p: Any, axon: Any, q: Queues, coming: Any
-) -> bool:
+def cross(plan: Plan, places: Any, now: Any, p: Any, axon: Any, q: Queues, coming: Any) -> bool:
     """Send a packet over its link if the next queue has a place; return whether it has."""
-    following = target(plan, links, axon[p], q.hop[p] + 1)
+    following = target(plan, axon[p], q.hop[p] + 1)
     if q.held[following] >= places:
         return False
     q.held[following] += 1
@@ -134,7 +164,6 @@ def senders(plan: Plan, packets: int, axon: Any) -> Any:
 @njit(cache=True, nogil=True)
 def send(
     plan: Plan,
-    links: Any,
     now: Any,
     first: Any,
     last: Any,
@@ -150,7 +179,7 @@ def send(
         p = first[s]
         if p == last[s] or time[p] > now:
             continue
-        place = target(plan, links, axon[p], 0)
+        place = target(plan, axon[p], 0)
         if q.held[place] >= plan.places:
             continue
         q.held[place] += 1
@@ -164,9 +193,9 @@ def send(
 
 
 @njit(cache=True, nogil=True)
-def join(plan: Plan, links: Any, now: Any, p: Any, time: Any, axon: Any, q: Queues) -> None:
+def join(plan: Plan, now: Any, p: Any, time: Any, axon: Any, q: Queues) -> None:
     """Put a packet at the end of the queue that it has come to."""
-    place = target(plan, links, axon[p], q.hop[p])
+    place = target(plan, axon[p], q.hop[p])
     time[p] = now
     if q.head[place] < 0:
         q.head[place] = p
@@ -176,19 +205,15 @@ def join(plan: Plan, links: Any, now: Any, p: Any, time: Any, axon: Any, q: Queu
 
 
 @njit(cache=True, nogil=True)
-def target(plan: Plan, links: Any, axon: Any, hop: Any) -> Any:
+def target(plan: Plan, axon: Any, hop: Any) -> Any:
     """Return the queue that a packet stands in after so many links."""
-    flow = plan.axon_flow[axon]
-    j = plan.flow_first[flow] + hop
-    return plan.flow_link[j] if j < plan.flow_first[flow + 1] else links + plan.axon_core[axon]
+    return plan.way_stop[plan.axon_way[axon] + hop]
 
 
 @njit(cache=True, nogil=True)
 def delay(plan: Plan, axon: Any, hop: Any) -> Any:
     """Return the cycles that the last of so many links takes."""
-    flow = plan.axon_flow[axon]
-    j = plan.flow_first[flow] + hop
-    return plan.flow_delay[j] if j < plan.flow_first[flow + 1] else plan.flow_final[flow]
+    return plan.way_delay[plan.axon_way[axon] + hop]
 
 
 @njit(cache=True, nogil=True)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial, reduce
+from itertools import pairwise
+from threading import Lock
 
 import numpy as np
 
-from neurodeploy.backends.simulator.cycles.kernels import Outcome, replay
-from neurodeploy.backends.simulator.cycles.mesh import DIRECTIONS
+from neurodeploy.backends.simulator.cycles.kernels import Outcome, Sums, replay, space
 from neurodeploy.backends.simulator.cycles.plan import Layout, layout
+from neurodeploy.backends.simulator.cycles.queues import replay_held
 from neurodeploy.errors import FitError
-from neurodeploy.kernels import share
+from neurodeploy.kernels.threads import side_by_side
 from neurodeploy.program.cycles import CoreLoad, Cycles, LinkLoad, PhaseLoad
 from neurodeploy.program.ir import Ints, Program
 
-_PACKET_WORK = 20  # element updates that one packet costs, about
+_ROWS = 64  # steps of samples that are worth a thread
+_ROW_WORK = 1000  # element updates that one of them costs, about
 
 
 class Replay:
@@ -31,53 +35,60 @@ class Replay:
                 " own (an asynchronous chip has no clock to count)",
             )
         self._layout = layout(program)
-        self._fired = np.zeros(len(self._layout.plan.axon_first) - 1, np.int64)
-        self._parts: list[Outcome] = []
+        self._outcomes: dict[int, Outcome] = {}
+        self._sums: Sums | None = None
+        self._lock = Lock()
 
-    def add(self, values: Mapping[str, Ints]) -> None:
-        """Replay a chunk: the values [B, T, width] of every node, in the time of the input."""
+    def add(self, fired: Mapping[str, Ints], first: int = 0, threads: int = 1) -> None:
+        """Replay the samples from `first` on, on so many threads.
+
+        fired: the bits [B, T, words] of every node, in the time of the input, of what is not 0.
+        """
         plan, names = self._layout.plan, self._layout.nodes
-        samples, steps = values[names[0]].shape[:2]
-        pointers = np.zeros((len(names), samples * steps + 1), np.int64)
-        parts: list[Ints] = []
-        for n, (name, base) in enumerate(zip(names, plan.node_base.tolist(), strict=True)):
-            own, pointers[n] = _channels(values[name])
-            pointers[n] += sum(map(len, parts))
-            width = values[name].shape[2]
-            self._fired[base : base + width] += np.bincount(own, minlength=width)
-            parts.append(own)
-        events = np.concatenate(parts)
-        outcome = self._outcome(samples, steps + int(plan.latency.max()))
-        work = _PACKET_WORK * len(events)
-        share(replay, plan, events, pointers, steps, outcome, samples=samples, work=work)
-        self._parts.append(outcome._replace(stages=outcome.stages.sum(axis=0)))
+        bits = np.concatenate([fired[name] for name in names], axis=2)
+        size = bits.shape[0], bits.shape[1] + int(plan.latency.max())
+        outcome = Outcome(np.zeros(size, np.int64), np.zeros(size, np.int64))
+        rows, run = size[0] * size[1], replay_held if plan.places else replay
+        parts = max(1, min(threads, rows // _ROWS))
+        sums = [self._zeros(size[1]) for _ in range(parts)]
+        edges = pairwise(rows * i // parts for i in range(parts + 1))
+        jobs = [
+            partial(run, plan, bits, space(plan), outcome, own, *edge)
+            for own, edge in zip(sums, edges, strict=True)
+        ]
+        side_by_side(jobs, work=_ROW_WORK * rows)
+        with self._lock:
+            self._outcomes[first] = outcome
+            self._sums = reduce(_added, sums if self._sums is None else [self._sums, *sums])
 
-    def _outcome(self, samples: int, steps: int) -> Outcome:
-        plan, phases = self._layout.plan, len(self._layout.phases)
-        return Outcome(
-            steps=np.zeros((samples, steps), np.int64),
-            critical=np.zeros((samples, steps), np.int64),
-            stages=np.zeros((samples, steps, plan.cores, 5), np.int64),
-            phases=np.zeros((samples, phases, 6), np.int64),
-            waited=np.zeros((samples, len(plan.link_list)), np.int64),
+    def _zeros(self, steps: int) -> Sums:
+        plan = self._layout.plan
+        return Sums(
+            stages=np.zeros((steps, plan.cores, 5), np.int64),
+            phases=np.zeros((len(self._layout.phases), 6), np.int64),
+            waited=np.zeros(len(plan.link_list), np.int64),
+            fired=np.zeros(len(plan.ready), np.int64),
         )
 
     def result(self) -> Cycles:
-        """Return the cycles of all chunks together."""
-        found = self._layout
-        packets = self._fired[found.axon_neuron[found.used]]
-        critical = np.concatenate([part.critical for part in self._parts]).T
-        stages = np.sum([part.stages for part in self._parts], axis=0)
-        paths = np.sum([part.phases.sum(axis=0) for part in self._parts], axis=0)
-        steps = np.concatenate([part.steps for part in self._parts]).T
+        """Return the cycles of all samples together; some must have been added."""
+        assert self._sums is not None
+        found, (stages, paths, waited, fired) = self._layout, self._sums
+        outcomes = [self._outcomes[first] for first in sorted(self._outcomes)]
+        critical = np.concatenate([part.critical for part in outcomes]).T
+        steps = np.concatenate([part.steps for part in outcomes]).T
+        neuron, costs, starts = found.by_flow
+        done = np.zeros((3, 0), np.int64)
+        if len(starts):
+            done = np.add.reduceat(costs * fired[neuron], starts, axis=1)
         numbers = np.array(found.cores, np.int64)
         return Cycles(
             machine=found.machine,
             steps=steps,
             critical=numbers[critical] if len(numbers) else critical,
             stages=stages,
-            cores=_cores(found, packets, stages, critical),
-            links=_links(found, packets, sum(part.waited.sum(axis=0) for part in self._parts)),
+            cores=_cores(found, done, stages, critical),
+            links=_links(found, done[0], waited),
             phases=tuple(
                 PhaseLoad(nodes=names, stages=tuple(row))
                 for names, row in zip(found.phases, paths.tolist(), strict=True)
@@ -85,62 +96,49 @@ class Replay:
         )
 
 
-def _channels(values: Ints) -> tuple[Ints, Ints]:
-    """Return the channels of values [B, T, width] that are not zero, row by row, and pointers.
-
-    Those of row m, of B T, are channels[pointers[m]:pointers[m + 1]].
-    """
-    width = values.shape[2]
-    there = np.flatnonzero(values != 0)
-    rows = np.arange(values.shape[0] * values.shape[1] + 1)
-    return there % width, np.searchsorted(there, rows * width)
+def _added(one: Sums, other: Sums) -> Sums:
+    return Sums(*(a + b for a, b in zip(one, other, strict=True)))
 
 
-def _cores(found: Layout, packets: Ints, stages: Ints, critical: Ints) -> tuple[CoreLoad, ...]:
-    """Return what each core did: packets [axons that are used], times from the replay."""
-    plan, used = found.plan, found.used
-    core, emitter = plan.axon_core[used], plan.flow_emitter[plan.axon_flow[used]]
-    sums = np.zeros((4, len(found.cores) + 1), np.int64)  # adding, sent, received, words
-    np.add.at(sums[0], core, packets * plan.axon_interval[used])
-    np.add.at(sums[1], emitter, packets)  # those of the input, -1, go to the last
-    np.add.at(sums[2], core, packets)
-    np.add.at(sums[3], core, packets * found.axon_words[used])
-    last = np.bincount(critical.reshape(-1), minlength=len(found.cores))
+def _cores(found: Layout, done: Ints, stages: Ints, critical: Ints) -> tuple[CoreLoad, ...]:
+    """Return what each core did: done [packets, cycles and words, flows]; times from the replay."""
+    emitter, core = found.ends
+    sums = np.zeros((4, len(found.cores) + 1), np.int64)
+    np.add.at(sums[0], emitter, done[0])  # those of the input, -1, go to the last
+    np.add.at(sums[1:].T, core, done.T)
+    sent, received, adding, words = sums.tolist()
+    last = np.bincount(critical.reshape(-1), minlength=len(found.cores)).tolist()
+    times, updating = stages.sum(axis=0).tolist(), (found.updating * critical.size).tolist()
     return tuple(
         CoreLoad(
             core=core,
-            stages=tuple(stages[:, i].sum(axis=0).tolist()),
-            critical=int(last[i]),
-            updating=int(found.updating[i]) * critical.size,
-            adding=int(sums[0, i]),
-            sent=int(sums[1, i]),
-            received=int(sums[2, i]),
-            words=int(sums[3, i]),
+            stages=tuple(times[i]),
+            critical=last[i],
+            updating=updating[i],
+            adding=adding[i],
+            sent=sent[i],
+            received=received[i],
+            words=words[i],
         )
         for i, core in enumerate(found.cores)
     )
 
 
-def _links(found: Layout, packets: Ints, waited: Ints) -> tuple[LinkLoad, ...]:
-    """Return what passed each link that a flow crosses; packets [axons that are used]."""
-    sent = np.zeros(len(found.flows), np.int64)
-    np.add.at(sent, found.plan.axon_flow[found.used], packets)
+def _links(found: Layout, sent: Ints, waited: Ints) -> tuple[LinkLoad, ...]:
+    """Return what passed each link that a flow crosses; sent: packets [flows]."""
     passed, waits = np.zeros((2, found.mesh.size), np.int64)
     flow, link = found.crossings
     np.add.at(passed, link, sent[flow])
     np.add.at(waits, found.plan.link_list, waited)
-    crossed = np.unique(link).tolist()
-    loads = []
-    for link in crossed:
-        way, x, y = found.mesh.place(link)
-        loads.append(
-            LinkLoad(
-                x=x,
-                y=y,
-                direction=DIRECTIONS[way],
-                packets=int(passed[link]),
-                busy=int(passed[link] * found.mesh.flit[link]),
-                waited=int(waits[link]),
-            )
+    busy = (passed * found.mesh.flit).tolist()
+    return tuple(
+        LinkLoad(
+            x=x,
+            y=y,
+            direction=direction,
+            packets=int(passed[link]),
+            busy=busy[link],
+            waited=int(waits[link]),
         )
-    return tuple(loads)
+        for link, x, y, direction in found.crossed
+    )
