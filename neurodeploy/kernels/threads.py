@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -44,16 +45,14 @@ def share(
         kernel(*args, 0, samples)
         return
     edges = [samples * i // parts for i in range(parts + 1)]
-    jobs = [_pool(parts).submit(kernel, *args, first, last) for first, last in pairwise(edges)]
-    for job in jobs:
-        job.result()
+    _spread([partial(kernel, *args, *edge) for edge in pairwise(edges)], parts)
 
 
 def side_by_side(jobs: Sequence[Callable[[], T]], *, work: int) -> list[T]:
     """Return what each job does, a thread each where the work is worth it."""
     if len(jobs) == 1 or work < _SMALL:
         return [job() for job in jobs]
-    return [done.result() for done in [_pool(len(jobs)).submit(job) for job in jobs]]
+    return _spread(jobs, len(jobs))
 
 
 def each_part(
@@ -73,5 +72,27 @@ def each_part(
         for first, last in pairwise(edges):
             job(first, last)
         return
-    for done in [_pool(threads).submit(job, first, last) for first, last in pairwise(edges)]:
-        done.result()
+    _spread([partial(job, *edge) for edge in pairwise(edges)], threads)
+
+
+def _spread(jobs: Sequence[Callable[[], T]], threads: int) -> list[T]:
+    """Return what each job does, on so many threads, of which this is one."""
+    found: dict[int, T] = {}
+    left = deque(enumerate(jobs))
+
+    def work() -> None:
+        while left:
+            try:
+                i, job = left.popleft()
+            except IndexError:  # another thread was faster
+                return
+            found[i] = job()
+
+    others = [_pool(threads - 1).submit(work) for _ in range(threads - 1)]
+    try:
+        work()
+    finally:  # who has not begun by now is not needed
+        failed = [other.exception() for other in others if not other.cancel()]
+    for error in filter(None, failed):
+        raise error
+    return [found[i] for i in range(len(jobs))]
