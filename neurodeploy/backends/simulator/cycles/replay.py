@@ -10,7 +10,7 @@ from threading import Lock
 import numpy as np
 
 from neurodeploy.backends.simulator.cycles.kernels import Outcome, Sums, replay, space
-from neurodeploy.backends.simulator.cycles.plan import Layout, layout
+from neurodeploy.backends.simulator.cycles.layout import Layout, layout
 from neurodeploy.backends.simulator.cycles.queues import replay_held
 from neurodeploy.errors import FitError
 from neurodeploy.kernels.threads import side_by_side
