@@ -1,4 +1,4 @@
-"""A placed program as flat arrays, which compiled replay reads; `layout` makes them.
+"""A placed program as flat arrays, which compiled replay reads; `tables` makes them.
 
 Most of what a packet will meet is known before it is sent. Its axon says to which core it goes and
 what it costs there, and its flow (from which emitter to which core, in which phase) its way: the
