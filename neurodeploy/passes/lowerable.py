@@ -37,7 +37,7 @@ from neurodeploy.graph.ir import (
 )
 from neurodeploy.graph.maps import Conv, Pool
 from neurodeploy.graph.nonlinear import Lstm, Quantize, Relu, Rescale, Ternary, VectorOp
-from neurodeploy.graph.weights import Weighted, matrix, spread
+from neurodeploy.graph.weights import Weighted, matrix, one_size, spread
 from neurodeploy.matrices import Matrix, times
 from neurodeploy.neurons import Kind
 from neurodeploy.passes.base import GraphPass
@@ -193,22 +193,28 @@ def _weighted(graph: Graph, reader: Node, name: str, nodes: list[Node]) -> str:
 
 
 def _one_unit(graph: Graph, name: str, nodes: list[Node]) -> str:
-    """Give the membranes of neurons, or a sum of them, one unit, if a ternary operation reads them.
+    """Give the membranes of neurons, or a sum of them, one unit, if a ternary operation needs it.
 
-    Each channel has its own otherwise: a maximum would have to scale them first, and weights -1,
-    0 and 1 would become any.
+    Each channel has its own otherwise: a maximum would have to scale them first, and the weights
+    -1, 0 and 1 that also read them in a gated spiking unit would become any.
     """
     op = graph[name].op if name in graph else None
     membrane = isinstance(op, Population) and not op.model.spiking
     if not membrane and not (isinstance(op, Add) and joint(graph, graph[name])):
         return name
-    readers = graph.readers(name)
-    if not any(isinstance(r.op, Ternary) and r.op.per_step for r in readers):
+    readers = [reader.op for reader in graph.readers(name)]
+    ternaries = [op for op in readers if isinstance(op, Ternary)]
+    if not any(op.per_step or any(map(_plain, readers)) for op in ternaries):
         return name
     fresh = f"{name}.rescaled"
     if fresh not in [node.name for node in nodes]:
         nodes.append(Node(fresh, Rescale(), (name,)))
     return fresh
+
+
+def _plain(op: Op) -> bool:
+    """Whether weights are -1, 0 and 1, times one size."""
+    return isinstance(op, Weighted) and one_size([np.asarray(matrix(op))])
 
 
 def joint(graph: Graph, node: Node) -> bool:

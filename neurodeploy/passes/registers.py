@@ -7,6 +7,7 @@ every constant inside the register; it is negative where a threshold is far abov
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from neurodeploy.graph.ir import Add, Array, Graph, Population, Reduce
 from neurodeploy.graph.weights import Weighted
 from neurodeploy.neurons import Kind
-from neurodeploy.passes.lowerable import is_head
+from neurodeploy.passes.lowerable import is_head, joint
 from neurodeploy.passes.units import EXPONENT_MAX, Units
 from neurodeploy.targets.schema import Numbers
 
@@ -62,16 +63,23 @@ class Registers:
         for reader in self.graph.readers(name):
             if isinstance(reader.op, Population | Add):  # one to one
                 room = min(self.numbers.message_bits, self.numbers.current_bits)
-                bits = min(bits, room - math.ceil(math.log2(len(reader.inputs))))
+                carry = math.ceil(math.log2(len(reader.inputs)))
+                bits = min(bits, room - carry)
+                if joint(self.graph, reader):  # Linears behind a sum of membranes read all of it
+                    bits = min((bits, *(room - carry for room in self._rooms(reader.name))))
+        return min((bits, *self._rooms(name)))
+
+    def _rooms(self, name: str) -> Iterator[int]:
+        """Yield how wide what node `name` sends may be for each Linear that reads it."""
+        for reader in self.graph.readers(name):
             if not isinstance(reader.op, Weighted) or is_head(self.graph, reader.name):
                 continue
             sums = reader.op.stored[:1].size * self.units.weight_max(reader.name)
             exponent = EXPONENT_MAX if self._may_shift(reader.name) else 0
-            room = self.numbers.current_bits - math.ceil(math.log2(sums * 2**exponent))
+            yield self.numbers.message_bits
+            yield self.numbers.current_bits - math.ceil(math.log2(sums * 2**exponent))
             if not self.units.private(reader.name):  # the sums travel on, as a stream of their own
-                room = min(room, self.numbers.message_bits - math.ceil(math.log2(sums)))
-            bits = min(bits, self.numbers.message_bits, room)
-        return bits
+                yield self.numbers.message_bits - math.ceil(math.log2(sums))
 
     def _may_shift(self, name: str) -> bool:
         """Whether a Linear adds to weights of others, where its own may get an exponent."""

@@ -59,6 +59,22 @@ def test_every_layout_is_its_equations_its_graph_and_a_program(
     assert [edge.kind for edge in mixing] == ["add"] * 4
 
 
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_constant_thresholds_deploy_with_additions_only(bidirectional):
+    """Membranes get one unit here too, or the weights -1, 0 and 1 behind them would become any."""
+    model = trained(bidirectional=bidirectional, threshold="constant")
+    x = torch.randn(30, 6, 2, dtype=torch.float64)
+    model.train()
+    for _ in range(20):
+        model(x)
+    want = model.eval()(x).detach().numpy()
+    program = nd.compile(nd.trace(model, x), nd.target("asic45"), calibration=x.numpy())
+    assert_simulator_is_reference(program, x.numpy())
+    run = nd.simulate(program, x.numpy())
+    assert [e.kind for e in run.edges if e.target.endswith(".gsu")] == ["add"] * 4
+    assert np.sqrt(np.mean((run.outputs - want) ** 2)) < 0.2 * np.sqrt(np.mean(want**2))
+
+
 def test_sixteen_bits_follow_the_float_network():
     model = trained()
     x = np.random.default_rng(0).normal(size=(40, 30, 2))

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from conformance.test_passes import assert_simulator_is_reference
 
 import neurodeploy as nd
 from neurodeploy.errors import InputError
@@ -152,3 +153,29 @@ def test_tuning_moves_every_mode_and_keeps_it_decaying():
         assert np.any(after[name] != before[name]), name
     assert np.all(np.hypot(after["a_re"], after["a_im"]) < 1)
     nd.compile(tuned, chip, calibration=x)
+
+
+class Summed(torch.nn.Module):
+    """Two state spaces, one of them backwards, summed in front of a Linear of any kind."""
+
+    def __init__(self, behind):
+        super().__init__()
+        self.forwards = S4D(7, state=4, dt=(0.05, 0.5))
+        self.backwards = S4D(7, state=4, dt=(0.05, 0.5), reverse=True)
+        self.mix, self.behind = torch.nn.Linear(7, 5), behind
+        self.readout, self.classifier = nd.nn.Readout("mean"), torch.nn.Linear(5, 3)
+
+    def forward(self, x):
+        y = self.behind(self.mix(self.forwards(x) + self.backwards(x)))
+        return self.classifier(self.readout(y))
+
+
+@pytest.mark.parametrize("behind", [torch.nn.Identity, torch.nn.ReLU, lambda: nd.nn.LIF(5)])
+def test_a_linear_behind_a_sum_of_two_directions_fits_its_registers(behind):
+    """A Linear reads the sum as wide as its parts, so these leave room for it."""
+    torch.manual_seed(0)
+    net, x = Summed(behind()).double(), 2 * torch.randn(30, 6, 7, dtype=torch.float64)
+    program = nd.compile(nd.trace(net, x), nd.target("asic45"), calibration=x.numpy())
+    assert_simulator_is_reference(program, x.numpy())
+    want = net(x).detach().numpy()
+    assert np.abs(nd.simulate(program, x.numpy()).outputs - want).max() < 0.03 * np.abs(want).max()
