@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial, reduce
 from itertools import pairwise
 from threading import Lock
@@ -11,7 +11,8 @@ import numpy as np
 
 from neurodeploy.backends.simulator.cycles.kernels import Outcome, Sums, replay, space
 from neurodeploy.backends.simulator.cycles.layout import Layout, layout
-from neurodeploy.backends.simulator.cycles.queues import replay_held
+from neurodeploy.backends.simulator.cycles.plan import Plan
+from neurodeploy.backends.simulator.cycles.queues import queues, replay_held
 from neurodeploy.errors import FitError
 from neurodeploy.kernels.threads import side_by_side
 from neurodeploy.program.cycles import CoreLoad, Cycles, LinkLoad, PhaseLoad
@@ -48,12 +49,12 @@ class Replay:
         bits = np.concatenate([fired[name] for name in names], axis=2)
         size = bits.shape[0], bits.shape[1] + int(plan.latency.max())
         outcome = Outcome(np.zeros(size, np.int64), np.zeros(size, np.int64))
-        rows, run = size[0] * size[1], replay_held if plan.places else replay
+        rows = size[0] * size[1]
         parts = max(1, min(threads, rows // _ROWS))
         sums = [self._zeros(size[1]) for _ in range(parts)]
         edges = pairwise(rows * i // parts for i in range(parts + 1))
         jobs = [
-            partial(run, plan, bits, space(plan), outcome, own, *edge)
+            partial(_replay(plan, bits), outcome, own, *edge)
             for own, edge in zip(sums, edges, strict=True)
         ]
         side_by_side(jobs, work=_ROW_WORK * rows)
@@ -94,6 +95,12 @@ class Replay:
                 for names, row in zip(found.phases, paths.tolist(), strict=True)
             ),
         )
+
+
+def _replay(plan: Plan, bits: Ints) -> Callable[..., None]:
+    if plan.places:
+        return partial(replay_held, plan, bits, space(plan), queues(plan))
+    return partial(replay, plan, bits, space(plan))
 
 
 def _added(one: Sums, other: Sums) -> Sums:

@@ -120,7 +120,13 @@ def order(keys: Any, spare: Any, start: int, end: int) -> None:
     if end - start > _FEW:
         while merge(keys, spare, start, end):
             pass
-        return
+    else:
+        insert(keys, start, end)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def insert(keys: Any, start: int, end: int) -> None:
+    """Sort the keys from start to end, which are few or nearly in order."""
     for k in range(start + 1, end):
         key, at = keys[k], k
         while at > start and keys[at - 1] > key:

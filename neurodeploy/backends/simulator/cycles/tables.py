@@ -65,7 +65,7 @@ def plan_of(
         **_neurons(program, nodes, every, machine),
         **_axons([*tables.values()], number),
         **_flows(flow_of, ways),
-        way_core=_in_order(flows, ways, number),
+        way_core=_in_order(flows, ways, number, none=machine.queues is not None),
         flow_emitter=_array(number[flow.emitter] for flow in flows),
         **_links(steps, mesh),
         **_stops(steps, flows, ways, flow_of),
@@ -166,8 +166,11 @@ def _flows(axon_flow: Ints, ways: list[Way]) -> dict[str, Ints]:
     }
 
 
-def _in_order(flows: list[Flow], ways: list[Way], number: dict[int, int]) -> Ints:
-    """Return, for each stop of each way, the core if all its packets come from one place, or -1."""
+def _in_order(flows: list[Flow], ways: list[Way], number: dict[int, int], *, none: bool) -> Ints:
+    """Return, for each stop of each way, the core if all its packets come from one place, or -1.
+
+    none: let there be no such cores.
+    """
     last = [
         (flow.phase, *(("link", each[-2][0]) if len(each) > 1 else ("emitter", flow.emitter)))
         for flow, each in zip(flows, ways, strict=True)
@@ -177,7 +180,7 @@ def _in_order(flows: list[Flow], ways: list[Way], number: dict[int, int]) -> Int
         fed.setdefault((flow.phase, flow.core), set()).add(before)
     found = []
     for flow, each in zip(flows, ways, strict=True):
-        alone = len(fed[flow.phase, flow.core]) == 1
+        alone = not none and len(fed[flow.phase, flow.core]) == 1
         found += [-1] * (len(each) - 1) + [number[flow.core] if alone else -1]
     return _array(found)
 
