@@ -55,23 +55,17 @@ def side_by_side(jobs: Sequence[Callable[[], T]], *, work: int) -> list[T]:
     return _spread(jobs, len(jobs))
 
 
-def each_part(
-    job: Callable[[int, int], None], samples: int, *, most: int, work: int, in_order: bool = False
-) -> None:
+def each_part(job: Callable[[int, int], None], samples: int, *, most: int, work: int) -> None:
     """Call `job(first, last)` for parts of `samples` of at most `most`: one at least, if of none.
 
-    Each thread takes one part after another, unless they are to be done in order, here.
+    Each thread takes one part after another.
     """
-    threads = 1 if in_order or samples <= 1 or work < _SMALL else thread_count()
-    count = max(1, -(-samples // max(most, 1)), min(threads, samples))
+    threads = 1 if work < _SMALL else min(thread_count(), max(samples, 1))
+    count = max(threads, -(-samples // max(most, 1)))
     if count == 1:
         job(0, samples)
         return
     edges = [samples * i // count for i in range(count + 1)]
-    if threads == 1:
-        for first, last in pairwise(edges):
-            job(first, last)
-        return
     _spread([partial(job, *edge) for edge in pairwise(edges)], threads)
 
 
