@@ -10,7 +10,7 @@ from neurodeploy.errors import InputError, ToolError
 from neurodeploy.graph.ir import Graph
 
 LAYOUTS = ("TBC", "BTC", "BCL", "BC", "BCHW", "TBCHW", "BTCHW")  #: steps, samples, channels, places
-SUFFIXES = (".pt", ".safetensors", ".pt2", ".nir", ".onnx")
+SUFFIXES = (".pt", ".pth", ".safetensors", ".pt2", ".nir", ".onnx")
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +28,8 @@ class Reading:
 
     layout: the axes of a plain ONNX network's input, one of LAYOUTS; allow_external_data: whether
     an ONNX file may keep data in other files, below its own folder; factory: the function that
-    builds the network, package.module:function, into which the weights of a .pt or .safetensors
-    file are loaded.
+    builds the network, package.module:function, into which the weights of a .pt, .pth or
+    .safetensors file are loaded.
 
     The others are about NIR files of other tools (`nir_profiles`, `nir_stated`), each one value for
     all neurons or a mapping from patterns of names. source: the tool; defaults: what nothing else
@@ -56,7 +56,7 @@ class Reading:
     feedback_bias: Any = None
 
 
-_WEIGHTS = (".pt", ".safetensors")
+_WEIGHTS = (".pt", ".pth", ".safetensors")  #: the first two are names of one format
 _FOR = {  #: else .nir
     **{"layout": (".onnx",), "allow_external_data": (".onnx",)},
     "factory": _WEIGHTS,

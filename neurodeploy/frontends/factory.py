@@ -86,5 +86,5 @@ def _load(module: torch.nn.Module, weights: Path, name: str) -> None:
         module.load_state_dict(read_state(weights))
     except RuntimeError as error:
         what = f"the weights do not fit what {name} builds: {error}"
-        fix = "build the network that was trained"
+        fix = f"build the network that was trained; or let {name} load the file, under its names"
         raise InputError("E105", what, where=str(weights), fix=fix) from None

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from itertools import pairwise
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -95,6 +99,65 @@ def test_the_network_is_its_equation_and_reaches_the_chip():
     }
 
 
+def released_checkpoint():
+    """Random weights of the published network under the names of the released TC-LIF code."""
+    torch.manual_seed(0)
+    state = {}
+    for i, (n, m) in enumerate(pairwise(PUBLISHED)):
+        layers = {f"features.{2 * i}": (torch.nn.Linear(n, m), 3)}
+        if i < 2:
+            layers[f"features.{2 * i + 1}.hid_weight"] = (torch.nn.Linear(m, m), 1)
+        for name, (linear, gain) in layers.items():
+            state[f"{name}.weight"], state[f"{name}.bias"] = (
+                gain * linear.weight.data,
+                linear.bias.data,
+            )
+        if i < 3:
+            inner = "sub_module." * (i < 2)
+            state[f"features.{2 * i + 1}.{inner}decay_factor"] = torch.randn(1, 2)
+    return state
+
+
+def released_network(state, x):
+    """What the released code computes: both membranes reset at once, the current summed up."""
+    w = {name: value.numpy().astype(float) for name, value in state.items()}
+    v1, v2, s = ([np.zeros((x.shape[1], n)) for n in PUBLISHED[1:4]] for _ in range(3))
+    total = 0.0
+    for row in x:
+        signal = row
+        for i in range(3):
+            own, inner = f"features.{2 * i + 1}.", "sub_module." * (i < 2)
+            current = signal @ w[f"features.{2 * i}.weight"].T + w[f"features.{2 * i}.bias"]
+            if i < 2:
+                current += s[i] @ w[f"{own}hid_weight.weight"].T + w[f"{own}hid_weight.bias"]
+            first, second = 1 / (1 + np.exp(-w[f"{own}{inner}decay_factor"][0]))
+            v1[i] = v1[i] - first * v2[i] + current
+            v2[i] = v2[i] + second * v1[i]
+            signal = s[i] = (v2[i] >= 1).astype(float)
+            v1[i], v2[i] = v1[i] - 0.5 * signal, v2[i] - signal
+        total = total + signal @ w["features.6.weight"].T + w["features.6.bias"]
+    return total
+
+
+def test_a_checkpoint_of_the_released_code_loads_as_documented(tmp_path, monkeypatch):
+    """The function in docs/models.md, run as it stands there."""
+    monkeypatch.chdir(tmp_path)
+    state, x = released_checkpoint(), np.random.default_rng(0).random((40, 5, 1))
+    torch.save(state, "tclif.pth")
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (code,) = (block for block in blocks if "decay_factor" in block)
+    documented: dict = {}
+    exec(code, documented)
+    net = documented["released"]().double().eval()
+    want = released_network(state, x)
+    np.testing.assert_array_equal(net(torch.from_numpy(x)).detach().numpy(), want)
+    graph = nd.trace(net)
+    run = nd.simulate(nd.compile(graph, nd.target("asic45"), calibration=x, bits=8), x)
+    assert np.abs(run.outputs - want).max() < 0.1 * np.abs(want).max()
+    assert run.accuracy(want.argmax(1)) == 1
+
+
 def test_it_trains_through_every_weight():
     net, x = drawn()
     net(x).square().sum().backward()
@@ -112,6 +175,17 @@ def test_a_checkpoint_keeps_the_network(name, tmp_path):
     assert again.config() == net.config()
     x = torch.randn(7, 2, 2)
     assert torch.equal(again(x), net(x))
+
+
+def test_a_checkpoint_may_end_in_pth(tmp_path):
+    """As most that hold weights alone do; it is the same format."""
+    net, x = nn.SpikingMLP((2, 4, 3)).double(), np.random.default_rng(0).normal(size=(7, 2, 2))
+    nn.save(net, tmp_path / "m.pth")
+    want = net(torch.from_numpy(x)).detach().numpy()
+    np.testing.assert_allclose(nd.interpret(nd.load(tmp_path / "m.pth"), x), want, atol=1e-12)
+    torch.save(net.state_dict(), tmp_path / "weights.pth")
+    with pytest.raises(InputError, match="E103"):
+        nd.load(tmp_path / "weights.pth")
 
 
 @pytest.mark.parametrize(
