@@ -121,7 +121,7 @@ def system(task: Task, state: int) -> dict[str, Any]:
 @cache
 def surrogate() -> nd.nn.SDN:
     """Return an SDN that agrees with the neurons it stands for at 99.4 % of steps."""
-    sdn: nd.nn.SDN = nd.nn.train_sdn(updates=500, lanes=64, steps=48)[0]
+    sdn: nd.nn.SDN = nd.nn.train_sdn(updates=500, lanes=64, steps=48, rate=1e-2)[0]
     return sdn
 
 
