@@ -98,8 +98,8 @@ def train_sdn(
     """Train an SDN on inputs from N(0, 1); return it, and its agreement on inputs it has not seen.
 
     `updates` of Adam with one cosine cycle to `rate`, each on `lanes` sequences of `steps`. With a
-    quarter of the updates, in half a minute, it agrees at 99.76 % of steps (seed 1: 99.91 %); as it is at
-    99.96 %.
+    quarter of the updates, in half a minute, it agrees at 99.76 % of steps (seed 1: 99.91 %); as it
+    is, at 99.96 %.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
