@@ -39,10 +39,10 @@ class TCLIF(Neuron):
         **shared: Any,
     ) -> None:
         super().__init__(width, {"coupling": coupling, "compare": compare}, **shared)
-        if len(beta) != 2 or not (-1 < beta[0] < 0 < beta[1] < 1):
-            fix = "beta1 is within (-1, 0), beta2 within (0, 1)"
-            raise self._invalid(f"beta is {tuple(beta)}", fix)
-        self.beta_start = (float(beta[0]), float(beta[1]))
+        fix = "give (beta1, beta2), beta1 within (-1, 0), beta2 within (0, 1)"
+        self.beta_start = self._two("beta", beta, fix)
+        if not -1 < self.beta_start[0] < 0 < self.beta_start[1] < 1:
+            raise self._invalid(f"beta is {self.beta_start}", fix)
         self.gamma, self.v_th = float(gamma), float(v_th)
         self._require_valid(self.spec.params(*self.beta_start, self.gamma, self.v_th))
         self.c0 = torch.nn.Parameter(torch.tensor(-self.beta_start[0]).logit())
@@ -88,7 +88,10 @@ class TwoCompartment(Neuron):
         **shared: Any,
     ) -> None:
         super().__init__(width, {"coupling": coupling, "compare": compare}, **shared)
-        self.alpha_start, self.beta_start = self._pair("alpha", alpha), self._pair("beta", beta)
+        self.alpha_start, self.beta_start = (
+            self._two(name, values, "give two numbers, of the dendrite and of the soma")
+            for name, values in (("alpha", alpha), ("beta", beta))
+        )
         self.gamma, self.v_th = float(gamma), float(v_th)
         values = (*self.alpha_start, *self.beta_start, self.gamma, self.v_th)
         self._require_valid(self.spec.params(*values))
@@ -103,11 +106,6 @@ class TwoCompartment(Neuron):
                 raise self._invalid(f"beta is {beta}", "to be trained, it must be within (-1, 1)")
             raw = [math.atanh(value) for value in self.beta_start]
             self.beta_raw = torch.nn.Parameter(torch.tensor(raw))
-
-    def _pair(self, name: str, values: Sequence[float]) -> tuple[float, float]:
-        if len(values) != 2:
-            raise self._invalid(f"{name} is {values}", "give two numbers")
-        return float(values[0]), float(values[1])
 
     def params(self) -> Any:
         """Return alpha1, alpha2, beta1, beta2, gamma and v_th, all []."""

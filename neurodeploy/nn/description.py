@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
@@ -126,6 +127,23 @@ def _describe(module: torch.nn.Module, path: str, unknown: list[str]) -> dict[st
 
 
 def _config(module: Any) -> dict[str, Any]:
+    """Return the arguments that build a module anew, as plain data."""
+    named: dict[str, Any] = _plain(_arguments(module))
+    return named
+
+
+def _plain(value: Any) -> Any:
+    """Return numbers of numpy and torch as Python's: others are objects, which no file may hold."""
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_plain(one) for one in value)
+    if isinstance(value, np.generic | np.ndarray | Tensor):
+        return value.tolist()
+    return value
+
+
+def _arguments(module: Any) -> dict[str, Any]:
     if isinstance(module, torch.nn.Linear):
         sizes = {"in_features": module.in_features, "out_features": module.out_features}
         return {**sizes, "bias": module.bias is not None}

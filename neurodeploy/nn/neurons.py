@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,6 +23,11 @@ from neurodeploy.nn.scan import arranged, hearing, scan
 from neurodeploy.nn.surrogate import sequential
 
 STEEPNESS = 2.0  # makes the arctan surrogate 1 at the threshold: 1 / (1 + (pi m)**2)
+
+
+def whole(value: Any) -> bool:
+    """Whether a value is a whole number of Python or numpy."""
+    return isinstance(value, Integral)
 
 
 class Neuron(torch.nn.Module, ABC):
@@ -56,8 +62,8 @@ class Neuron(torch.nn.Module, ABC):
             self.options = self.spec.options(**options)
         except ValueError as error:
             raise self._invalid(str(error), "use one of the choices listed") from None
-        if width < 1:
-            raise self._invalid(f"width is {width}", "a layer has at least one channel")
+        if not whole(width) or width < 1:
+            raise self._invalid(f"width is {width}", "a whole number: at least one channel")
         if surrogate not in SURROGATES:
             raise self._invalid(f"no surrogate {surrogate!r}", f"one of {', '.join(SURROGATES)}")
         if not 0 < steepness < math.inf:
@@ -67,6 +73,14 @@ class Neuron(torch.nn.Module, ABC):
         start = torch.nn.Parameter(torch.zeros(())) if amplitude else None
         self.register_parameter("log_amplitude", start)
         self.recurrent = torch.nn.Linear(width, width) if recurrent else None
+
+    def _two(self, name: str, values: Sequence[float], fix: str) -> tuple[float, float]:
+        """Return two numbers; raise InputError E105 with `fix` for anything else."""
+        try:
+            first, second = (float(value) for value in values)
+        except (TypeError, ValueError):
+            raise self._invalid(f"{name} is {values}", fix) from None
+        return first, second
 
     @abstractmethod
     def params(self) -> Any:
@@ -198,9 +212,11 @@ class PRF(Neuron):
         self.register_parameter("log_tau", None if start is None else torch.nn.Parameter(start))
 
     def _range(self, name: str, ends: Sequence[float]) -> tuple[float, float]:
-        if len(ends) != 2 or not ends[0] <= ends[1]:
-            raise self._invalid(f"{name} is {ends}", "give a range, (lowest, highest)")
-        return float(ends[0]), float(ends[1])
+        fix = "give a range, (lowest, highest)"
+        low, high = self._two(name, ends, fix)
+        if not low <= high:
+            raise self._invalid(f"{name} is {ends}", fix)
+        return low, high
 
     def params(self) -> Any:
         """Return dt and theta [width], tau [width] if trained, else [], and v_th []."""

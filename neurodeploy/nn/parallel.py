@@ -32,6 +32,8 @@ class ParallelLIF(LIF):
     """
 
     def __init__(self, width: int, *, method: str = "scan", **lif: Any) -> None:
+        if lif.pop("reset", "soft") != "soft":
+            raise self._invalid("a reset that is not soft", "the others are those of nn.LIF")
         super().__init__(width, reset="soft", **lif)
         if method not in METHODS:
             raise self._invalid(f"no method {method!r}", f"one of {', '.join(METHODS)}")

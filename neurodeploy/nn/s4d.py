@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from neurodeploy.neurons import SPECS
-from neurodeploy.nn.neurons import Neuron
+from neurodeploy.nn.neurons import Neuron, whole
 
 INITS = ("lin", "inv")
 DISCRETIZATIONS = ("zoh", "bilinear")
@@ -70,17 +70,18 @@ class S4D(Neuron):
         ):
             if value not in known:
                 raise self._invalid(f"no {name} {value!r}", f"one of {', '.join(known)}")
-        if state < 2 or state % 2:
+        if not whole(state) or state < 2 or state % 2:
             raise self._invalid(f"state is {state}", "an even number: two for each mode")
-        if len(dt) != 2 or not 0 < dt[0] <= dt[1] < math.inf:
-            raise self._invalid(f"dt is {dt}", "give a range of step lengths > 0")
+        fix = "give a range of step lengths > 0, (lowest, highest)"
+        self.dt_range = self._two("dt", dt, fix)
+        if not 0 < self.dt_range[0] <= self.dt_range[1] < math.inf:
+            raise self._invalid(f"dt is {dt}", fix)
         self.state, self.init, self.discretization, self.method = (
             state,
             init,
             discretization,
             method,
         )
-        self.dt_range = (float(dt[0]), float(dt[1]))
         self.train_dt, self.train_a, self.train_b = train_dt, train_a, train_b
         self._start()
 

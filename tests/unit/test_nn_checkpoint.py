@@ -7,6 +7,7 @@ import re
 import zipfile
 from collections import OrderedDict
 
+import numpy as np
 import pytest
 import torch
 
@@ -125,6 +126,17 @@ def test_what_goes_in_comes_out(name, tmp_path):
     if name in WIDTHS:
         x = torch.randn(20, 4, WIDTHS[name], dtype=next(model.parameters()).dtype)
         assert torch.equal(again(x), model.eval()(x))
+
+
+def test_sizes_and_settings_may_be_numbers_of_numpy(tmp_path):
+    """What is saved is saved for good: such numbers are objects, which loading would refuse."""
+    width = np.int64(3)
+    layers = (Linear(np.int64(2), width), torch.nn.Dropout(np.float64(0.1)), LIF(width))
+    block = SDTCM(np.int64(3), width, 1, 2, readout="steps", input_scale=np.float32(0.5))
+    model = Sequential(*layers, block)
+    save(model, tmp_path / "m.pt")
+    x = torch.randn(7, 2, 2)
+    assert torch.equal(load(tmp_path / "m.pt")(x), model.eval()(x))
 
 
 def test_an_sdn_that_blocks_share_is_one_again_and_serves_untrained(tmp_path):
