@@ -1,8 +1,8 @@
 """Surrogate derivatives of a spike, as functions of the margin `m` and a steepness `a`.
 
 m is the membrane minus its threshold, in the model's own membrane. Plain arithmetic, so that the
-same function serves numba scalars and torch tensors. Each integrates to 1 over m, but for the
-window, whose height is 1.
+same function serves numba scalars and torch tensors. Each integrates to 1 over m, but for window
+and superspike, whose height is 1.
 """
 
 from __future__ import annotations
@@ -40,7 +40,14 @@ def fast_sigmoid(m: Any, a: Any) -> Any:
     return a / 2.0 / (y * y)
 
 
+def superspike(m: Any, a: Any) -> Any:
+    """Return 1 / (1 + a |m|)^2 (Zenke & Ganguli 2018; Binary S4D, Eq. 13, and snnTorch: a = 25)."""
+    y = 1.0 + a * abs(m)
+    return 1.0 / (y * y)
+
+
 SURROGATES: dict[str, Callable[[Any, Any], Any]] = {
-    **{slope.__name__: slope for slope in (arctan, triangle, boxcar, fast_sigmoid, window)},
+    **{slope.__name__: slope for slope in (arctan, triangle, boxcar, window)},
+    **{slope.__name__: slope for slope in (fast_sigmoid, superspike)},
     "piecewise_quadratic": triangle,  # by the name of its integral (SpikingSSM, with a = 1)
 }

@@ -153,6 +153,7 @@ PUBLISHED_SLOPES = {  # at margin m, for steepness a
     "boxcar": lambda m, a: a / 2 if abs(m) < 1 / a else 0.0,
     "window": lambda m, a: 1.0 if abs(m) < 1 / a else 0.0,
     "fast_sigmoid": lambda m, a: a / 2 / (1 + a * abs(m)) ** 2,
+    "superspike": lambda m, a: 1 / (1 + a * abs(m)) ** 2,
     "piecewise_quadratic": lambda m, a: max(0.0, a - a * a * abs(m)),
 }
 
@@ -165,7 +166,7 @@ def test_surrogates_are_the_published_slopes(name, a):
     torch.testing.assert_close(SURROGATES[name](m, torch.tensor(a)).tolist(), want)
     half = torch.logspace(-6, 6, 200_001, dtype=torch.float64)
     area = 2 * torch.trapezoid(SURROGATES[name](half, torch.tensor(a)), half).item()
-    assert area == pytest.approx(2 / a if name == "window" else 1, abs=1e-3)
+    assert area == pytest.approx(2 / a if name in ("window", "superspike") else 1, abs=1e-3)
 
 
 SHAPES = [
