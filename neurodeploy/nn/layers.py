@@ -131,10 +131,11 @@ class Embedding(torch.nn.Embedding):
         super().__init__(tokens, width)
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return the vectors; raises InputError E106 for another shape, or an id out of range."""
+        """Return the vectors; raises InputError E106 for another shape, or what is no id."""
         ids = input[..., 0].long() if input.dim() == 3 and input.shape[2] == 1 else None
         top = self.num_embeddings - 1
-        if ids is None or (ids.numel() and not -1 <= int(ids.min()) <= int(ids.max()) <= top):
+        whole = ids is not None and torch.equal(ids.to(input), input[..., 0])
+        if ids is None or not whole or (ids.numel() and not -1 <= ids.min() <= ids.max() <= top):
             what = f"Embedding got {input.dtype} of shape {list(input.shape)}"
             raise InputError("E106", what, fix=f"give ids [T, B, 1] from 0 to {top}, or -1")
         return super().forward(ids.clamp(min=0)) * (ids >= 0).unsqueeze(-1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import onnxruntime
@@ -64,7 +65,8 @@ def test_an_embedding_is_a_table_and_nothing_is_zero():
     y.sum().backward()
     counts = torch.from_numpy(one_hot(IDS, 7)).sum((0, 1))
     torch.testing.assert_close(layer.weight.grad[:, 0], counts)
-    for wrong in (torch.full((2, 1, 1), 7), torch.full((2, 1, 1), -2), torch.zeros(2, 1)):
+    others = [torch.full((2, 1, 1), no_id) for no_id in (7, -2, 0.5, -0.5, math.nan)]
+    for wrong in (*others, torch.zeros(2, 1)):
         with pytest.raises(InputError) as caught:
             layer(wrong)
         assert caught.value.code == "E106"
