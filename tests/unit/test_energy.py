@@ -76,6 +76,14 @@ def test_hand_counted_operations(tiny):
     assert tiny.outputs[0, 0] == pytest.approx(5)
 
 
+@pytest.mark.parametrize("labels", [[0, 1], 0, [[0]], []])
+def test_labels_of_another_number_of_samples_are_refused(tiny, labels):
+    assert tiny.accuracy([0]) == 1
+    with pytest.raises(InputError, match="labels of shape") as caught:
+        tiny.accuracy(labels)
+    assert (caught.value.code, bool(caught.value.fix)) == ("E106", True)
+
+
 # the physical mode ------------------------------------------------------------------------------
 
 ARITHMETIC = 17 * 0.1 + 30 * 3.1 + 70 * 0.1 + 30 * 0.1
@@ -257,6 +265,18 @@ def test_weights_that_do_not_fit_the_chip_come_from_outside():
     words = layer.by_cause["weight_memory"] / 1950
     assert difference > words
     assert "dram_64b" in energy(large, prices("paper45")).not_priced
+
+
+def test_what_is_priced_is_not_named_as_not_modelled():
+    """Buffers of whole sequences are; the host, its link and loading never are."""
+    how = {"inputs": 3, "width": 4, "blocks": 1, "classes": 2}
+    counts = expected(sdtcm_sketch(target("asic45"), **how, bidirectional=True), {"*": 1}, steps=9)
+    found = energy(counts)
+    assert found.by_cause()["sequence_memory"] > 0
+    named = "; ".join(found.not_modelled)
+    assert "buffers" not in named
+    for part in ("clock tree", "control", "instruction fetch", "host", "link", "start-up"):
+        assert part in named, part
 
 
 # the paper mode ---------------------------------------------------------------------------------

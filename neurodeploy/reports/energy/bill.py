@@ -160,7 +160,7 @@ def _physical(counts: Counts, prices: Prices) -> Energy:
         low_pj=_total(counts, prices, **lows),
         high_pj=_total(counts, prices, **highs),
         not_priced=_missing(book) + _gaps(counts, prices),
-        not_modelled=counts.target.not_modelled,
+        not_modelled=counts.target.not_modelled + physical.NOT_COUNTED,
         least_s=least_s,
     )
 

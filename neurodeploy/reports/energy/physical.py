@@ -34,6 +34,7 @@ from neurodeploy.reports.energy.counts import ARITHMETIC, Counts, residual_adds
 from neurodeploy.targets import Prices
 
 READOUT, CHIP = "classifier, on the host", "chip"
+NOT_COUNTED = ("the host and its link, but for the classifier", "start-up and loading of weights")
 
 
 def quantities(counts: Counts, prices: Prices, how: Assumptions) -> Iterator[Quantity]:
