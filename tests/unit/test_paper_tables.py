@@ -5,8 +5,12 @@ from __future__ import annotations
 import pytest
 
 from neurodeploy.errors import InputError
-from neurodeploy.reports.analytic import FAMILIES, expected, lstm, sdtcm
-from neurodeploy.reports.analytic.architecture import architecture, architecture_names
+from neurodeploy.reports.analytic import FAMILIES, expected, lstm, s4d, sdtcm
+from neurodeploy.reports.analytic.architecture import (
+    Architecture,
+    architecture,
+    architecture_names,
+)
 from neurodeploy.reports.analytic.tables import TABLES, paper_table
 from neurodeploy.reports.analytic.text import table_lines, table_record
 from neurodeploy.reports.energy import energy
@@ -167,6 +171,11 @@ def test_an_architecture_of_ones_own(tmp_path):
         ("steps = 7", "", "E202", "missing key 'steps'"),
         ("width = 3", "widht = 3", "E105", "sdtcm has no size 'widht'"),
         ("width = 3\n", "", "E105", "sdtcm needs the sizes width"),
+        ("width = 3", "width = 0", "E105", "width is 0"),
+        ("width = 3", "width = true", "E105", "width is True"),
+        ("width = 3", 'width = "3"', "E105", "width is '3'"),
+        ("width = 3", "width = 3\nbidirectional = 1", "E105", "bidirectional is 1"),
+        ("width = 3", "width = 3\nweight_bits = 99", "E105", "99-bit weights are outside"),
         ('"*" = 0.25', '"*.tn" = 1.25', "E105", "the rate of '*.tn' is 1.25"),
         ('"*" = 0.25\n', "", "E105", "no rates of blocks.0.tn"),
         ('"*.sn"', '"*.sm"', "E105", "a rate of '*.sm', which is no node"),
@@ -181,6 +190,35 @@ def test_a_bad_architecture_is_named_and_explained(tmp_path, old, new, code, say
     assert caught.value.code == code
     assert says in caught.value.what
     assert caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("sizes", "says"),
+    [
+        ({"sizes": [2, -3, 4]}, "sizes is [2, -3, 4]"),
+        ({"sizes": [2, 3, "a"]}, "sizes is [2, 3, 'a']"),
+        ({"inputs": "spike"}, "no inputs 'spike'"),
+        ({"readout": "last"}, "no readout 'last'"),
+        ({"recurrent": "yes"}, "recurrent is 'yes'"),
+        ({"options": {"reset": "slow"}}, "no reset 'slow' of lif"),
+        ({"options": {"rest": "soft"}}, "no rest 'soft' of lif"),
+    ],
+)
+def test_sizes_that_mean_nothing_are_named(sizes, says):
+    own = Architecture(
+        name="own", title="own", family="spiking_mlp", steps=3, sizes={"sizes": [2, 3, 4]}
+    )
+    how = {"rates": {"*": 0.5}}
+    assert own.counts(ASIC, **how, inputs="spikes", recurrent=[True], options={"reset": "hard"})
+    with pytest.raises(InputError) as caught:
+        own.counts(ASIC, **how, **sizes)
+    assert (caught.value.code, bool(caught.value.fix)) == ("E105", True)
+    assert says in caught.value.what
+
+
+def test_half_a_mode_is_none():
+    with pytest.raises(InputError, match="a state of 1"):
+        s4d(ASIC, inputs=1, width=2, blocks=1, classes=2, state=1)
 
 
 def test_an_unknown_architecture_comes_with_a_suggestion():

@@ -66,6 +66,11 @@ class Architecture:
                 names = ", ".join(name for name in known if name != "target")
                 what = f"{self.family} has no size {key!r}"
                 raise InputError("E105", what, where=self.name, fix=f"one of {names}")
+        for key, value in given.items():
+            kind = str(known[key].annotation)
+            if not any(_is(value, one) for one in kind.split(" | ")):
+                fix = f"give it as {kind}; numbers are whole, from 1 on"
+                raise InputError("E105", f"{key} is {value!r}", where=self.name, fix=fix)
         if "steps" in known:
             given["steps"] = length
         missing = [
@@ -78,6 +83,17 @@ class Architecture:
             raise InputError("E105", what, where=self.name, fix="give them under [sizes]")
         program = family(target, **given)
         return expected(program, self.rates if rates is None else rates, steps=length)
+
+
+def _is(value: Any, kind: str) -> bool:
+    """Whether a size is of the kind, not a union, that an argument is annotated with."""
+    if kind.startswith("Sequence["):
+        inner = kind.removeprefix("Sequence[").removesuffix("]")
+        return isinstance(value, list | tuple) and all(_is(one, inner) for one in value)
+    if kind == "int":
+        return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    kinds = {"bool": bool, "str": str, "None": type(None), "Mapping[str, Any]": Mapping}
+    return isinstance(value, kinds[kind])
 
 
 def architecture_names() -> list[str]:

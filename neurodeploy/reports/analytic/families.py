@@ -40,6 +40,12 @@ def spiking_mlp(
     _require(hidden >= 1, f"sizes are {list(sizes)}", "give inputs, hidden widths, classes")
     _require(len(loops) == hidden, f"recurrent is {recurrent}", f"give one for each of {hidden}")
     _require(neuron in SPECS, f"no neuron {neuron!r}", f"one of {', '.join(SPECS)}")
+    for key, value in (options or {}).items():
+        choices = SPECS[neuron].choices
+        what, fix = f"no {key} {value!r} of {neuron}", f"choose from {dict(choices)}"
+        _require(value in choices.get(key, ()), what, fix)
+    known = ("sum", "mean")
+    _require(readout in known, f"no readout {readout!r}", f"one of {', '.join(known)}")
     net = Sketch(target, neuron, weight_bits)
     last = net.source(sizes[0], inputs)
     for i, (width, loop) in enumerate(zip(sizes[1:-1], loops, strict=True)):
@@ -171,6 +177,7 @@ def _state_space(
     net: Sketch, name: str, what: str, into: Any, state: int, bidirectional: bool
 ) -> str:
     """Add diagonal state spaces of `state` / 2 modes, in both directions if asked for."""
+    _require(state >= 2, f"a state of {state}", "give 2 or more, 2 for each mode")
     y = net.neurons(f"{name}.{what}", "s4d", into, modes=state // 2)
     if not bidirectional:
         return y

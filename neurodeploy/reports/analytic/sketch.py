@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from neurodeploy.errors import InputError
 from neurodeploy.neurons import SPECS
 from neurodeploy.passes.align_delays import AlignDelays
 from neurodeploy.passes.place import Place
@@ -34,6 +35,7 @@ from neurodeploy.program.synapses import Dense, Edge, Tap
 from neurodeploy.program.vector import KINDS
 from neurodeploy.targets import Target
 
+INPUTS = ("values", "spikes", "tokens")
 _WEIGHT = 2  #: any that multiplies: 0, 1 and -1 do not
 _GAIN = 3  #: any that is no power of two, and so costs a multiply
 
@@ -42,11 +44,17 @@ class Sketch:
     """A program in the making, on a target, with weights of so many bits."""
 
     def __init__(self, target: Target, name: str, weight_bits: int = 8) -> None:
+        """Begin; raises InputError E105 for weights that the target does not have."""
+        if not 2 <= weight_bits <= (most := target.numbers.weight_bits):
+            what = f"{weight_bits}-bit weights are outside what {target.name} has"
+            raise InputError("E105", what, fix=f"weight_bits between 2 and {most}")
         self.target, self.name, self.weight_bits = target, name, weight_bits
         self.nodes: dict[str, ProgramNode] = {}
 
     def source(self, width: int, kind: str) -> str:
-        """Add the input: "spikes", "tokens" (one-hot) or "values"."""
+        """Add the input: "spikes", "tokens" (one-hot) or "values"; raises InputError E105."""
+        if kind not in INPUTS:
+            raise InputError("E105", f"no inputs {kind!r}", fix=f"one of {', '.join(INPUTS)}")
         high = 1 if kind in ("spikes", "tokens") else 2**self.target.numbers.input_bits - 1
         node = Source(
             name="input", width=width, low=0, high=high, unit=1.0, tokens=kind == "tokens"
