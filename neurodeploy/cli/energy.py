@@ -72,6 +72,10 @@ def energy(
         raise click.UsageError("give one of DIR, --arch, --model, --paper-table")
     if mode == "paper" and prices:
         raise click.UsageError("--prices are of the physical mode; the papers have their own")
+    if folder is None and (data_path is not None or timing):
+        raise click.UsageError("--input and --timing are of a run; give DIR")
+    if arch is None and model is None and (rates or steps is not None):
+        raise click.UsageError("--rate and --steps are of --arch and --model")
     if paper_table is not None:
         _paper_table(paper_table, as_json)
     elif model == "list":

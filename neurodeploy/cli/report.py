@@ -30,10 +30,26 @@ def report(
     from neurodeploy import api
     from neurodeploy.frontends.data import read_data
     from neurodeploy.program import io
+    from neurodeploy.reports.energy import energy
+    from neurodeploy.reports.energy.record import energy_record
+    from neurodeploy.reports.records import program_record, run_record
+    from neurodeploy.targets import prices as price_table
 
     program = io.read(folder)
     data = read_data(data_path)
     with progress("simulating") as update:
         run = api.simulate(program, data.x, timing=timing, traffic=True, progress=update)
     api.report(program, [run], output, prices=prices, labels=data.y)
-    click.echo(to_json("report", {"output": str(output)}) if as_json else f"wrote {output}")
+    if not as_json:
+        click.echo(f"wrote {output}")
+        return
+    own = (program.target.prices,) if program.target.prices else ()
+    priced = [energy(run, price_table(name)) for name in prices or own]
+    accuracy = None if data.y is None else run.accuracy(data.y)
+    body = {
+        "output": str(output),
+        "program": program_record(program),
+        "run": run_record(run, priced[0] if priced else None, accuracy),
+        "energies": [energy_record(found) for found in priced],
+    }
+    click.echo(to_json("report", body))

@@ -32,7 +32,7 @@ from neurodeploy.cli.output import BitsParam, File, json_option, progress, say, 
     multiple=True,
     help="How nodes are put on cores.  [default: naive]",
 )
-@click.option("--seed", type=int, default=0, help="Of the placement.  [default: 0]")
+@click.option("--seed", type=int, default=0, help="Of the placement.")
 @click.option("--calibrate", type=File, help="Data set (.npz with x) that sets the scales.")
 @click.option("--prices", help="Price table, by name or .toml file.  [default: the target's]")
 @click.option(

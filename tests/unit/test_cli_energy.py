@@ -93,6 +93,14 @@ def test_simulate_and_report_show_the_same_joules(compiled, tmp_path):
     assert "as the papers count, table paper45:" in text
     assert run_["neurobench"]["MembraneUpdates"] > 0
     page = tmp_path / "page.html"
+    written = json.loads(ok("report", compiled / "asic45", *data, "-o", page, "--json"))
+    assert written["output"] == str(page)
+    assert written["run"] == run_
+    assert written["energies"] == energies[:1]
+    both = ("--prices", "loihi1", "--prices", "paper45")
+    told = json.loads(ok("report", compiled / "asic45", *data, "-o", page, *both, "--json"))
+    assert [found["table"] for found in told["energies"]] == ["loihi1", "paper45"]
+    assert told["program"]["target"] == "asic45"
     ok("report", compiled / "asic45", *data, "-o", page)
     assert "Energy as the papers count" in page.read_text()
 
@@ -137,6 +145,9 @@ def test_a_paper_table(compiled):
         ((), 2, "give one of DIR, --arch, --model, --paper-table"),
         (("x", "--model", "list"), 2, "give one of DIR"),
         (("x",), 2, "give --input"),
+        (("x", "--rate", "0.1"), 2, "--rate and --steps are of --arch and --model"),
+        (("--paper-table", "list", "--steps", "3"), 2, "--rate and --steps are of"),
+        (("--model", "lif-smnist", "--timing"), 2, "--input and --timing are of a run"),
         (("--model", "lif-smnist", "--mode", "paper", "--prices", "loihi1"), 2, "physical mode"),
         (("--model", "lif-smnist", "--rate", "much"), 2, "'much' is no number"),
         (("--model", "lif"), 3, "error[E201]: unknown architecture 'lif'"),
