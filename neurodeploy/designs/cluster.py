@@ -38,7 +38,7 @@ def cluster(scheduler: str | None, workers: int | None) -> Iterator[Any]:
 
     with dask.config.set(_CONFIG):
         if scheduler is not None:
-            with _connected(scheduler) as client:
+            with _quiet("distributed.client"), _connected(scheduler) as client:
                 _check(client, scheduler)
                 yield client
             return
@@ -52,6 +52,18 @@ def cluster(scheduler: str | None, workers: int | None) -> Iterator[Any]:
         }
         with LocalCluster(**own) as local, Client(local, set_as_default=False) as client:
             yield client
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Keep a logger from printing a traceback of what E605 says in a line."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _connected(scheduler: str) -> Any:

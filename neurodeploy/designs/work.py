@@ -87,7 +87,7 @@ def measured(
     if isinstance(program, Program):
         timed = timing and program.target.cycles is not None
         try:
-            run = simulate(program, x, timing=timed)
+            run = simulate(program, x, timing=timed, traffic=prices is not None)
             return Part(**own, facts=_facts(run, prices), sums=_sums(run, y, prices))
         except (InputError, FitError) as error:
             program = Failure(error.code, str(error))

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from support.networks import chain, inputs_for, sdtcm
 
 import neurodeploy as nd
+from neurodeploy.backends.simulator import simulate
 from neurodeploy.cli import main
 from neurodeploy.designs import Point, Row, Study, cluster, grid
 from neurodeploy.designs import run as designs_run
@@ -115,6 +116,20 @@ def test_a_row_is_what_one_process_finds(networks, rows):
             assert row.latency_s == pytest.approx(run.cycles.latency_s)
         else:
             assert (row.energy_pj, row.prices, row.cycles, row.latency_s) == (None,) * 4
+
+
+def test_routing_is_priced_where_the_table_has_it(networks, scheduler):
+    models, x, _ = networks
+    table = prices("loihi1")
+    (row,) = sweep(
+        ({"sdtcm": models["sdtcm"]}, x, None), scheduler, targets=["asic45"], bits=[8], prices=table
+    )
+    program = nd.compile(models["sdtcm"], nd.target("asic45"), calibration=x[:, :6], bits=8)
+    found = energy(simulate(program, x, traffic=True), table)
+    assert found.by_cause()["routing"] > 0
+    assert row.energy_pj == pytest.approx(found.total_pj)
+    assert row.not_priced == ", ".join(found.not_priced)
+    assert "routing" not in row.not_priced
 
 
 def test_designs_that_do_not_compile_are_rows_with_their_error(rows):
