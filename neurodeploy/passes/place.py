@@ -18,7 +18,7 @@ from functools import partial
 
 import numpy as np
 
-from neurodeploy.errors import FitError
+from neurodeploy.errors import FitError, InputError
 from neurodeploy.passes.pieces import Piece, amounts, cut, fill, pieces_of, room, slices
 from neurodeploy.passes.traffic import Traffic, rates, traffic
 from neurodeploy.program.ir import Ints, Program, Reals, Slice, Source
@@ -125,5 +125,8 @@ def _cores(placement: Sequence[Slice]) -> Ints:
 
 
 def place_by(target: Target, kind: str, calibration: Reals | None, seed: int) -> Place | PlaceBy:
-    """Return the pass for one of `PLACES`."""
+    """Return the pass for one of `PLACES`; raises InputError E105 for anything else."""
+    if kind not in PLACES:
+        fix = f"one of {', '.join(PLACES)}"
+        raise InputError("E105", f"no placement {kind!r}", fix=fix)
     return Place(target) if kind == "naive" else PlaceBy(target, kind, calibration, seed)

@@ -48,7 +48,9 @@ def check_shape(source: Source, x: Any) -> None:
 
 
 def check_finite(x: Any) -> None:
-    """Raise InputError E106 if an array has numbers that are none."""
+    """Raise InputError E106 if an array has numbers that are none, or not real."""
+    if isinstance(x, np.ndarray) and x.dtype.kind not in "biuf":
+        raise InputError("E106", f"input holds {x.dtype}, not numbers", fix="give real numbers")
     if isinstance(x, np.ndarray) and x.dtype.kind == "f" and not np.all(np.isfinite(x)):
         raise InputError("E106", "input has NaN or infinite values", fix="clean the data")
 
@@ -56,15 +58,18 @@ def check_finite(x: Any) -> None:
 def to_integers(source: Source, x: Any) -> tuple[Ints, int]:
     """Return real inputs x [T, B, C] as the program's integers, and how many were clipped.
 
-    Token ids become spikes. Raises InputError E106 if x does not have the shape or the numbers the
-    program reads.
+    Token ids become spikes. Where spikes are read, all that is neither 0 nor 1 counts as clipped:
+    rounding it is a loss, too. Raises InputError E106 if x does not have the shape or the numbers
+    the program reads.
     """
     data = one_hot(x, source.width) if source.tokens else np.asarray(x)
     check_shape(source, data)
     check_finite(data)
-    rounded = np.rint(data.astype(np.float64) / source.unit)
+    exact = data.astype(np.float64) / source.unit
+    rounded = np.rint(exact)
     clipped = np.clip(rounded, source.low, source.high)
-    return clipped.astype(np.int32), int(np.count_nonzero(clipped != rounded))
+    meant = exact if source.spiking else rounded
+    return clipped.astype(np.int32), int(np.count_nonzero(clipped != meant))
 
 
 @dataclass(frozen=True)

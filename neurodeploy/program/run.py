@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from neurodeploy.errors import InputError
 from neurodeploy.program.cycles import Cycles
 from neurodeploy.program.ir import (
     Ints,
@@ -148,7 +149,13 @@ class Run:
         return int(weight.size) * self.samples * times
 
     def accuracy(self, labels: Any) -> float:
-        """Return the share of samples whose largest output has the index of its label."""
+        """Return the share of samples whose largest output has the index of its label [B].
+
+        Raises InputError E106 for labels of another shape.
+        """
+        if np.shape(labels) != (self.samples,):
+            what = f"labels of shape {np.shape(labels)} for {self.samples} samples"
+            raise InputError("E106", what, fix="give y [B], class indices")
         scores = self.outputs if self.outputs.ndim == 2 else self.outputs.sum(axis=0)
         return float(np.mean(scores.argmax(axis=-1) == np.asarray(labels)))
 

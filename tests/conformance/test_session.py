@@ -120,7 +120,18 @@ def test_one_sample_needs_no_axis():
         np.testing.assert_array_equal(alone.outputs, batch.outputs[0])
 
 
-@pytest.mark.parametrize("bad", [np.zeros(3), np.zeros((2, 2)), np.full((1, 2), np.nan), 0.0])
+BAD = [
+    np.zeros(3),
+    np.zeros((2, 2)),
+    np.full((1, 2), np.nan),
+    0.0,
+    np.zeros((1, 2), complex),
+    np.full((1, 2), "a"),
+    np.full((1, 2), None),
+]
+
+
+@pytest.mark.parametrize("bad", BAD)
 def test_what_does_not_fit_leaves_a_session_where_it_was(bad):
     rng = np.random.default_rng(8)
     program, x = program_of(rng), rng.normal(size=(4, 1, 2))
@@ -129,17 +140,35 @@ def test_what_does_not_fit_leaves_a_session_where_it_was(bad):
     with pytest.raises(InputError) as caught:
         session.step(bad)
     assert caught.value.code == "E106"
+    assert caught.value.fix
     assert session.steps == 2
     np.testing.assert_array_equal(session.run(x[2:]).outputs, nd.simulate(program, x).outputs)
 
 
 @pytest.mark.parametrize(
-    ("how", "says"), [({"samples": 0}, "0 samples"), ({"record": ["a"]}, "'a'")]
+    ("how", "says"),
+    [({"samples": 0}, "0 samples"), ({"samples": 1.5}, "1.5 samples"), ({"record": ["a"]}, "'a'")],
 )
 def test_sessions_of_nothing_are_refused(how, says):
     with pytest.raises(InputError, match=says) as caught:
         nd.Session(program_of(np.random.default_rng(9)), **how)
     assert caught.value.code == "E105"
+
+
+def test_what_are_no_spikes_is_told_where_spikes_are_read():
+    """Calibrated on 0 and 1, a program rounds 0.4 to silence: it says how often."""
+    spikes = np.random.default_rng(9).integers(0, 2, (6, 2, 2)).astype(float)
+    program = nd.compile(sdtcm(np.random.default_rng(9)), ASIC, calibration=spikes)
+    assert program.source.spiking
+    x = np.zeros((6, 2, 2))
+    x[:3] = (0.4, 1.0)
+    x[4:, 0] = (2.0, -1.0)
+    lost = 3 * 2 + 2 * 2
+    assert nd.simulate(program, x).clipped_inputs == lost
+    session = nd.Session(program, samples=2)
+    session.run(x)
+    assert session.result().clipped_inputs == lost
+    assert nd.simulate(program, np.rint(x).clip(0, 1)).clipped_inputs == 0
 
 
 def test_a_table_ends_a_session_as_it_ends_a_run():

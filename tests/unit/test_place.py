@@ -9,7 +9,7 @@ import pytest
 from support.networks import chain, inputs_for, sdtcm
 
 import neurodeploy as nd
-from neurodeploy.errors import FitError
+from neurodeploy.errors import FitError, InputError
 from neurodeploy.passes.anneal import estimate, load
 from neurodeploy.passes.pieces import pieces_of
 from neurodeploy.passes.place import PLACES
@@ -53,6 +53,12 @@ def test_every_neuron_has_one_core_that_holds_it_and_spikes_stay(net, chip, plac
     runs = [nd.simulate(program, x, record=every) for program in (naive, placed)]
     for name in every:
         np.testing.assert_array_equal(runs[0].values[name], runs[1].values[name])
+
+
+def test_another_placement_is_refused(net):
+    with pytest.raises(InputError, match="no placement 'best'") as caught:
+        nd.compile(net[0], small(), calibration=net[1], place="best")
+    assert (caught.value.code, caught.value.fix) == ("E105", f"one of {', '.join(PLACES)}")
 
 
 @pytest.mark.parametrize("place", ["traffic", "cycles"])
