@@ -7,6 +7,7 @@ worker held when it died is made again elsewhere, and nothing else is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,7 @@ def _computed(
     life, and at once if the scheduler is lost.
     """
     from distributed import as_completed
+    from distributed.comm import CommClosedError
 
     futures = _submitted(client, study, missing)
     dropped: list[Point] = []
@@ -110,6 +112,8 @@ def _computed(
                 dropped.append(futures.pop(future))
             else:  # lost with its worker: it comes again
                 completed.add(future)
+    except (CommClosedError, CancelledError) as error:  # in the middle of an answer
+        raise _gone() from error
     finally:
         client.cancel(list(futures))
     if dropped:
@@ -126,14 +130,18 @@ def _judge(status: str, future: Any) -> None:
     from distributed import KilledWorker
 
     if status == "cancelled":
-        fix = "start it again, and sweep again: what is done is kept"
-        raise ToolError("E605", "the scheduler has gone", fix=fix)
+        raise _gone()
     error = future.exception()
     if isinstance(error, ImportError):
         what = f"a worker cannot run tasks: {error}"
         raise ToolError("E605", what, fix="install neurodeploy there too") from error
     if not isinstance(error, KilledWorker):
         raise error
+
+
+def _gone() -> ToolError:
+    fix = "start it again, and sweep again: what is done is kept"
+    return ToolError("E605", "the scheduler has gone", fix=fix)
 
 
 def _submitted(

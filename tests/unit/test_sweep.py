@@ -348,6 +348,29 @@ def test_what_goes_wrong_on_workers_is_told_apart():
         judge("error", ZeroDivisionError())
 
 
+@pytest.mark.parametrize("way", ["closed", "cancelled"])
+def test_a_scheduler_that_goes_while_it_answers_is_told_too(way, monkeypatch):
+    from concurrent.futures import CancelledError
+
+    import distributed
+    from distributed.comm import CommClosedError
+
+    class Future:
+        status = "finished"
+
+        def result(self):
+            raise {"closed": CommClosedError, "cancelled": CancelledError}[way]("Stream is closed")
+
+    future, dropped = Future(), []
+    client = SimpleNamespace(loop=None, cancel=dropped.extend)
+    monkeypatch.setattr(distributed, "as_completed", lambda futures, **how: iter(futures))
+    monkeypatch.setattr(designs_run, "_submitted", lambda *args: {future: None})
+    with pytest.raises(ToolError, match="the scheduler has gone") as caught:
+        list(designs_run._computed(client, None, ()))
+    assert caught.value.code == "E605"
+    assert dropped == [future]
+
+
 def test_text_shows_what_varies_and_what_failed(rows):
     text = sweep_text([asdict(row) for row in rows])
     head, *lines = text.splitlines()
