@@ -44,10 +44,14 @@ class ALIF(Neuron):
         **shared: Any,
     ) -> None:
         super().__init__(width, {"reset": reset, "compare": compare}, **shared)
-        self.rho, self.v_th, self.v_reset = float(rho), float(v_th), float(v_reset)
-        self.adaptation = float(adaptation)
-        self.jump = None if jump is None else float(jump)
-        self.gain = None if gain is None else float(gain)
+        self.rho, self.v_th, self.v_reset = (
+            self._number("rho", rho),
+            self._number("v_th", v_th),
+            self._number("v_reset", v_reset),
+        )
+        self.adaptation = self._number("adaptation", adaptation)
+        self.jump = None if jump is None else self._number("jump", jump)
+        self.gain = None if gain is None else self._number("gain", gain)
         self._set_decay(beta, train_beta)
         if train_rho and not 0 < rho < 1:
             raise self._invalid(f"rho is {rho}", "to be trained, it must be within (0, 1)")

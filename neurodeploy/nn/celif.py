@@ -81,7 +81,11 @@ class CELIF(Neuron):
     ) -> None:
         options = {"context": context, "compare": compare}
         super().__init__(width, options, surrogate=surrogate, steepness=steepness, **how)
-        self.alpha_v, self.beta, self.theta0 = float(alpha), float(beta), float(theta0)
+        self.alpha_v, self.beta, self.theta0 = (
+            self._number("alpha", alpha),
+            self._number("beta", beta),
+            self._number("theta0", theta0),
+        )
         self.gamma = float(context == "s") if gamma is None else float(gamma)
         if isinstance(encoding, Mapping):
             encoding = TemporalEncoding(**encoding)

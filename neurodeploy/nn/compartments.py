@@ -43,7 +43,7 @@ class TCLIF(Neuron):
         self.beta_start = self._two("beta", beta, fix)
         if not -1 < self.beta_start[0] < 0 < self.beta_start[1] < 1:
             raise self._invalid(f"beta is {self.beta_start}", fix)
-        self.gamma, self.v_th = float(gamma), float(v_th)
+        self.gamma, self.v_th = self._number("gamma", gamma), self._number("v_th", v_th)
         self._require_valid(self.spec.params(*self.beta_start, self.gamma, self.v_th))
         self.c0 = torch.nn.Parameter(torch.tensor(-self.beta_start[0]).logit())
         self.c1 = torch.nn.Parameter(torch.tensor(self.beta_start[1]).logit())
@@ -92,7 +92,7 @@ class TwoCompartment(Neuron):
             self._two(name, values, "give two numbers, of the dendrite and of the soma")
             for name, values in (("alpha", alpha), ("beta", beta))
         )
-        self.gamma, self.v_th = float(gamma), float(v_th)
+        self.gamma, self.v_th = self._number("gamma", gamma), self._number("v_th", v_th)
         values = (*self.alpha_start, *self.beta_start, self.gamma, self.v_th)
         self._require_valid(self.spec.params(*values))
         self.register_parameter("alpha_logit", None)

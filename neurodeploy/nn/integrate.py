@@ -38,12 +38,12 @@ class CubaLIF(Neuron):
         **shared: Any,
     ) -> None:
         super().__init__(width, {"reset": reset, "compare": compare}, **shared)
-        self.current_decay, self.v_th = float(alpha), float(v_th)
-        self.gain, self.v_reset = float(gain), float(v_reset)
+        self.current_decay, self.v_th = self._number("alpha", alpha), self._number("v_th", v_th)
+        self.gain, self.v_reset = self._number("gain", gain), self._number("v_reset", v_reset)
         self._set_decay(beta, train_beta)
         if train_alpha and not 0 < alpha < 1:
             raise self._invalid(f"alpha is {alpha}", "to be trained, it must be within (0, 1)")
-        logit = torch.full((width,), float(alpha)).logit() if train_alpha else None
+        logit = torch.full((width,), self._number("alpha", alpha)).logit() if train_alpha else None
         self.register_parameter("alpha_logit", None if logit is None else torch.nn.Parameter(logit))
         self._require_valid(self.spec.params(alpha, self.beta, v_th, gain, v_reset))
 
@@ -89,8 +89,12 @@ class MultiSpikeLIF(Neuron):
     ) -> None:
         options = {"spikes": spikes, "reset": reset, "floor": v_min is not None}
         super().__init__(width, options, **shared)
-        self.v_th, self.gain, self.v_reset = float(v_th), float(gain), float(v_reset)
-        self.v_min = None if v_min is None else float(v_min)
+        self.v_th, self.gain, self.v_reset = (
+            self._number("v_th", v_th),
+            self._number("gain", gain),
+            self._number("v_reset", v_reset),
+        )
+        self.v_min = None if v_min is None else self._number("v_min", v_min)
         self._set_decay(beta, train_beta)
         self._require_valid(self.spec.params(self.beta, v_th, gain, v_reset, v_min or 0.0))
 

@@ -66,13 +66,21 @@ class Neuron(torch.nn.Module, ABC):
             raise self._invalid(f"width is {width}", "a whole number: at least one channel")
         if surrogate not in SURROGATES:
             raise self._invalid(f"no surrogate {surrogate!r}", f"one of {', '.join(SURROGATES)}")
-        if not 0 < steepness < math.inf:
+        self.surrogate, self.steepness = surrogate, self._number("steepness", steepness)
+        if not 0 < self.steepness < math.inf:
             raise self._invalid(f"steepness is {steepness}", "it must be finite and > 0")
         self.width, self.amplitude, self.reverse = width, amplitude, reverse
-        self.surrogate, self.steepness = surrogate, float(steepness)
         start = torch.nn.Parameter(torch.zeros(())) if amplitude else None
         self.register_parameter("log_amplitude", start)
         self.recurrent = torch.nn.Linear(width, width) if recurrent else None
+
+    def _number(self, name: str, value: Any) -> float:
+        """Return one number; raise InputError E105 for anything else."""
+        try:
+            return float(value)
+        except (TypeError, ValueError, RuntimeError):  # the last is torch's, of many elements
+            fix = "give one number; what channels have of their own is trained, see docs/models.md"
+            raise self._invalid(f"{name} is {value!r}", fix) from None
 
     def _two(self, name: str, values: Sequence[float], fix: str) -> tuple[float, float]:
         """Return two numbers; raise InputError E105 with `fix` for anything else."""
@@ -133,7 +141,7 @@ class Neuron(torch.nn.Module, ABC):
         return ", ".join(f"{name}={value!r}" for name, value in self.config().items())
 
     def _set_decay(self, beta: float, train: bool) -> None:
-        self.beta, self.train_beta = float(beta), train
+        self.beta, self.train_beta = self._number("beta", beta), train
         if train and not 0 < beta < 1:
             raise self._invalid(f"beta is {beta}", "to be trained, it must be within (0, 1)")
         logit = torch.full((self.width,), beta).logit() if train else None
@@ -202,7 +210,7 @@ class PRF(Neuron):
         how |= {"surrogate": surrogate, "steepness": steepness}
         super().__init__(width, {"compare": compare}, amplitude=amplitude, **how)
         self.dt_range, self.theta_range = self._range("dt", dt), self._range("theta", theta)
-        self.tau, self.v_th = float(tau), float(v_th)
+        self.tau, self.v_th = self._number("tau", tau), self._number("v_th", v_th)
         ends = (np.array(self.dt_range), self.tau, np.array(self.theta_range), self.v_th)
         self._require_valid(self.spec.params(*ends))
         low, high = self.dt_range
@@ -266,7 +274,11 @@ class LIF(Neuron):
         how |= {"surrogate": surrogate, "steepness": steepness}
         options = {"reset": reset, "compare": compare}
         super().__init__(width, options, amplitude=amplitude, **how)
-        self.v_th, self.gain, self.v_reset = float(v_th), float(gain), float(v_reset)
+        self.v_th, self.gain, self.v_reset = (
+            self._number("v_th", v_th),
+            self._number("gain", gain),
+            self._number("v_reset", v_reset),
+        )
         self._set_decay(beta, train_beta)
         self._require_valid(self.spec.params(self.beta, self.v_th, self.gain, self.v_reset))
         start = torch.full((width,), math.log(self.v_th)) if train_v_th else None
@@ -308,7 +320,7 @@ class SpatialNeuron(Neuron):
         how: Any = {"reverse": reverse, "recurrent": recurrent}
         how |= {"surrogate": surrogate, "steepness": steepness}
         super().__init__(width, {"compare": compare}, amplitude=amplitude, **how)
-        self.v_th = float(v_th)
+        self.v_th = self._number("v_th", v_th)
         self._require_valid(self.spec.params(self.v_th))
 
     def params(self) -> Any:

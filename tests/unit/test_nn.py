@@ -1,5 +1,6 @@
 """The modules of `neurodeploy.nn`: what they compute, refuse and say of themselves."""
 
+import inspect
 import math
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 
 from neurodeploy.errors import InputError
 from neurodeploy.nn import (
+    ALIF,
     LI,
     LIF,
     PRF,
@@ -15,6 +17,8 @@ from neurodeploy.nn import (
     TCLIF,
     BatchNorm,
     Conv,
+    CubaLIF,
+    MultiSpikeLIF,
     ParallelLIF,
     Pool,
     Readout,
@@ -126,6 +130,26 @@ def test_a_bad_argument_is_named_with_a_fix(module, arguments, says):
     assert caught.value.code == "E105"
     assert caught.value.fix
     assert caught.value.where == f"neurodeploy.nn.{module.__name__}"
+
+
+NEURONS = (ALIF, LI, LIF, PRF, TCLIF, CubaLIF, MultiSpikeLIF, SpatialNeuron, TwoCompartment)
+
+
+def numbers_of(module):
+    """Return the names of a neuron's arguments that are single numbers."""
+    found = inspect.signature(module.__init__).parameters.values()
+    return [p.name for p in found if str(p.annotation).startswith("float")]
+
+
+@pytest.mark.parametrize("module", NEURONS, ids=lambda module: module.__name__)
+def test_a_number_for_each_channel_is_refused_where_one_is_asked_for(module):
+    names = numbers_of(module)
+    assert names
+    for name in names:
+        for wrong in ([0.5, 0.6, 0.7], torch.tensor([0.5, 0.6, 0.7]), "x"):
+            with pytest.raises(InputError, match=f"{name} is") as caught:
+                module(3, **{name: wrong})
+            assert (caught.value.code, bool(caught.value.fix)) == ("E105", True)
 
 
 BAD_CHOICES = [
