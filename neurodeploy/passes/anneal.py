@@ -5,8 +5,9 @@ if it costs no more, else with probability exp(-rise / temperature); the tempera
 geometrically. The best placement seen is kept, so the result is never worse than the start.
 
     traffic   sum over packets of 1 + hops, weighted by cycles per hop
-    cycles    sum over phases of the longest neuron phase, and behind it the busiest of all ports,
-              synapses and links; a thousandth of the traffic decides between equals
+    cycles    sum over phases of the longest neuron phase, behind it the busiest of all ports,
+              synapses and links, and the longest way of a packet (of one that does not come at
+              every step, its share); a thousandth of the traffic decides between equals
 
 This file imports numba at once: import it where it is used.
 """
@@ -29,6 +30,7 @@ class Load(NamedTuple):
     sending: Reals
     adding: Reals
     links: Reals
+    way: Reals  #: the longest that a packet takes
     seen: Ints
     packets: Reals
     weights: Ints
@@ -46,6 +48,7 @@ def load(t: Traffic) -> Load:
         np.zeros((t.phases, cores + 1)),
         np.zeros((t.phases, cores)),
         np.zeros((t.phases, 4 * span)),
+        np.zeros(t.phases),
         np.full(cores, -1, np.int64),
         np.zeros(cores),
         np.zeros(cores, np.int64),
@@ -61,6 +64,7 @@ def estimate(t: Traffic, core: Any, by_cycles: bool, m: Load) -> float:
     m.sending[:] = 0
     m.adding[:] = 0
     m.links[:] = 0
+    m.way[:] = 0
     m.seen[:] = -1
     cores, total = len(t.x), 0.0
     for u in range(len(t.first) - 1):
@@ -74,13 +78,15 @@ def estimate(t: Traffic, core: Any, by_cycles: bool, m: Load) -> float:
             )
             m.sending[phase, home] += packets
             m.adding[phase, d] += packets * interval
-            total += packets * (1 + _walk(t, home % cores, d, packets, m.links[phase]))
+            way = _walk(t, home % cores, d, packets, m.links[phase])
+            m.way[phase] = max(m.way[phase], min(packets, 1.0) * way)
+            total += packets * (1 + way)
     if not by_cycles:
         return total
     cycles = 0.0
     for p in range(t.phases):
         busiest = max(m.sending[p].max(), m.adding[p].max(), m.links[p].max())
-        cycles += m.updating[p].max() + busiest
+        cycles += m.updating[p].max() + busiest + m.way[p]
     return cycles + total / 1000
 
 

@@ -4,7 +4,8 @@
     balanced  every node on as few cores as can hold it, in even slices, on the emptiest cores
     traffic   annealed from the naive placement, and from pieces half as large, by what neurons
               send each other on calibration data: packets and the hops they take (`traffic`)
-    cycles    likewise, by an estimate of the cycles of a step (`anneal`)
+    cycles    likewise, and from what has the least traffic, by an estimate of the cycles of a step
+              (`anneal`)
 
 The last two are never worse than the naive placement by their own estimate. Where nodes fit no
 other way, the naive placement stands.
@@ -106,17 +107,21 @@ class PlaceBy:
             starts += [] if cores is None else [(pieces, cores)]
         best, least = naive, float("inf")
         for some, cores in starts:
-            placed, cost = self._anneal(traffic(program, self.target, some, rate), cores)
+            graph = traffic(program, self.target, some, rate)
+            placed, cost = self._anneal(graph, cores, by_cycles=False)
+            if self.kind == "cycles":  # from the start, and from what has the least traffic
+                found = [self._anneal(graph, at, by_cycles=True) for at in (cores, placed)]
+                placed, cost = min(found, key=lambda each: each[1])
             if cost < least:
                 best, least = slices(some, placed), cost
         return best
 
-    def _anneal(self, graph: Traffic, cores: Ints) -> tuple[Ints, float]:
+    def _anneal(self, graph: Traffic, cores: Ints, *, by_cycles: bool) -> tuple[Ints, float]:
         from neurodeploy.passes.anneal import anneal
 
         work = 30 * len(graph.to) + 8 * graph.phases * len(graph.x)
         moves = max(_LEAST_MOVES, min(_MOVES * len(cores), _WORK // work))
-        placed, cost = anneal(graph, cores, self.kind == "cycles", moves, self.seed)
+        placed, cost = anneal(graph, cores, by_cycles, moves, self.seed)
         return placed, float(cost)
 
 

@@ -86,6 +86,41 @@ def test_traffic_and_cycles_get_less(net):
     assert timed["cycles"].total < 0.95 * timed["naive"].total
 
 
+def test_cycles_is_no_worse_than_traffic_by_its_own_estimate(net):
+    """On a board with more cores than are needed: it also begins from the least traffic."""
+    graph, x = net
+    wide = board(chip_hop_cycles=6, chip_flit_cycles=4)
+    cycles = replace(wide.cycles, mesh_x=4, mesh_y=4)
+    wide = replace(wide, chip=replace(wide.chip, cores=16), cycles=cycles)
+    for seed in range(3):
+        ours, other = (
+            estimated(nd.compile(graph, wide, calibration=x, place=place, seed=seed), x)
+            for place in ("cycles", "traffic")
+        )
+        assert ours <= other
+
+
+def test_a_long_way_takes_cycles():
+    """Of three inputs to the far corner, four links within chips and two between, by hand."""
+    pair = chain(np.random.default_rng(1), [("lif", {})], width=1, spiking=True)
+    x = np.ones((20, 1, 3))
+    program = nd.compile(pair, board(), calibration=x)
+    near, far = (
+        replace(program, placement=tuple(replace(part, core=core) for part in program.placement))
+        for core in (0, 15)
+    )
+    way, port, link = 4 * 1 + 2 * 20, 3 * 1, 3 * 8
+    more = (link - port) + way + 3 * way / 1000
+    assert estimated(far, x) - estimated(near, x) == pytest.approx(more)
+
+
+def estimated(program, x):
+    """Return the cycles of a step that placement expects of a program as it is placed."""
+    graph = traffic(program, program.target, pieces_of(program.placement), rates(program, x))
+    cores = np.array([part.core for part in program.placement])
+    return estimate(graph, cores, True, load(graph))
+
+
 @pytest.mark.parametrize("place", PLACES)
 def test_the_estimate_of_traffic_is_what_the_cycle_model_counts(place):
     """Packets, and the hops they take, of a chain of Dense edges: exact."""
