@@ -98,7 +98,7 @@ class Candidates:
             bits={name: bits[name] for name in self.weights} or None,
             coef_bits={name: bits[name] for name in self.coefficients} or None,
         )
-        run = simulate(program, self.x)
+        run = simulate(program, self.x, traffic=self.prices is not None)
         loads = core_loads(program).values()
         return Point(
             bits=dict(bits),

@@ -29,7 +29,8 @@ from neurodeploy.targets import Prices, Target
 class Part:
     """What the program of the point `key` did with the samples `first` to `last` (excluded).
 
-    facts: what holds for the program; sums: over these samples, None for what is not known.
+    facts: what holds for the program, and the prices that these samples lacked (`not_priced`, a
+    list); sums: over these samples, None for what is not known.
     Where the point failed, `error` and `message` say how.
     """
 
@@ -101,7 +102,7 @@ def _facts(run: Run, prices: Prices | None) -> dict[str, Any]:
     return {
         "steps": run.steps,
         "prices": None if prices is None else prices.name,
-        "not_priced": ", ".join(missing) or None,
+        "not_priced": list(missing),
         "memory_kib": total.total_bits / 8192,
         "cores": len(loads),
         "neurons": total.neurons,
@@ -140,4 +141,6 @@ def row(point: Point, parts: Sequence[Part]) -> Row:
         values = [part.sums[name] for part in parts]
         known = [value for value in values if value is not None]
         means[name] = math.fsum(known) / samples if len(known) == len(values) else None
-    return Row(**own, samples=samples, **first.facts, **means)
+    lacking = sorted({name for part in parts for name in part.facts["not_priced"]})
+    facts = {**first.facts, "not_priced": ", ".join(lacking) or None}
+    return Row(**own, samples=samples, **facts, **means)

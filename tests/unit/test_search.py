@@ -11,11 +11,14 @@ from click.testing import CliRunner
 from support.networks import chain, inputs_for
 
 import neurodeploy as nd
+from neurodeploy.backends.simulator import simulate
 from neurodeploy.cli import main
 from neurodeploy.errors import FitError
+from neurodeploy.reports.energy import energy
 from neurodeploy.reports.format import percent
 from neurodeploy.reports.search import search_record, search_svg, search_text
 from neurodeploy.reports.search_page import search_html
+from neurodeploy.targets import prices
 from neurodeploy.tuning.search import Knob, Point, search
 
 KNOBS = (
@@ -132,6 +135,18 @@ def test_tables_are_searched_too():
     assert small.bits["0.neurons.factor"] < found.start.bits["0.neurons.factor"] == 16
     memory = found.chosen.memory_kib / found.start.memory_kib
     assert memory < 0.6  # most of it is the table
+
+
+def test_routing_counts_where_the_table_has_it():
+    rng = np.random.default_rng(2)
+    graph, target = chain(rng, [("lif", {})]), nd.target("asic45")
+    x = inputs_for(rng, graph, steps=20, samples=12)
+    y, table = nd.interpret(graph, x).argmax(1), prices("loihi1")
+    small, found = nd.search(graph, target, x, y, drop=50, prices=table)
+    run = simulate(nd.compile(small, target, calibration=x), x, traffic=True)
+    priced = energy(run, table)
+    assert priced.by_cause()["routing"] > 0
+    assert found.chosen.energy_pj == pytest.approx(priced.total_pj)
 
 
 def test_the_command_writes_what_it_found(tiny, tmp_path):

@@ -19,7 +19,7 @@ from support.networks import chain, inputs_for, sdtcm
 import neurodeploy as nd
 from neurodeploy.backends.simulator import simulate
 from neurodeploy.cli import main
-from neurodeploy.designs import Point, Row, Study, cluster, grid
+from neurodeploy.designs import Point, Row, Study, cluster, grid, work
 from neurodeploy.designs import run as designs_run
 from neurodeploy.designs.results import Results
 from neurodeploy.errors import InputError, ToolError
@@ -130,6 +130,25 @@ def test_routing_is_priced_where_the_table_has_it(networks, scheduler):
     assert row.energy_pj == pytest.approx(found.total_pj)
     assert row.not_priced == ", ".join(found.not_priced)
     assert "routing" not in row.not_priced
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 2, 0)])
+def test_prices_that_any_chunk_lacks_are_named(networks, order):
+    """One whose samples send no packets lacks no price of routing; the row is of all chunks."""
+    models, x, _ = networks
+    program = nd.compile(models["chain"], nd.target("asic45"), calibration=x)
+    whole = work.measured(program, (x, None), prices("horowitz45"), False, "k", (0, 23))
+    assert whole.facts["not_priced"] == ["routing", "static power"]
+    lacking = (["static power"], ["routing", "static power"], ["classifier, on the host"])
+    parts = [
+        replace(whole, first=i, last=i + 1, facts={**whole.facts, "not_priced": lacking[i]})
+        for i in order
+    ]
+    (point,) = grid(["a"], ["asic45"], ["8"], [""], ["naive"], 0)
+    found = work.row(point, parts)
+    assert found.not_priced == "classifier, on the host, routing, static power"
+    none = [replace(p, facts={**p.facts, "prices": None, "not_priced": []}) for p in parts]
+    assert work.row(point, none).not_priced is None
 
 
 def test_designs_that_do_not_compile_are_rows_with_their_error(rows):
