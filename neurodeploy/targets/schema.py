@@ -8,7 +8,7 @@ modelled".
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -105,7 +105,7 @@ def read_target(path: Path) -> Target:
     """Read the target file at `path`.
 
     Raises InputError E101 (unreadable) or E202 naming file and key: missing or unknown keys, a
-    value of the wrong type, a number without a source.
+    value of the wrong type or out of range, a number without a source.
     """
     raw = load_toml(path)
     parts: dict[str, Any] = {}
@@ -122,11 +122,27 @@ def read_target(path: Path) -> Target:
     for key, allowed in (("rounding", ROUNDINGS), ("overflow", OVERFLOWS)):
         if getattr(target.numbers, key) not in allowed:
             raise malformed(path, f"numbers.{key} is unknown", f"use one of {', '.join(allowed)}")
+    _in_range(target, path)
     least, most = target.numbers.coef_bits - 1, min(31, 62 - target.numbers.state_bits)
     if not least <= target.numbers.coef_frac <= most:
         fix = f"use {least} (coef_bits - 1) to {most}: products of registers must fit 63 bits"
         raise malformed(path, f"numbers.coef_frac is {target.numbers.coef_frac}", fix)
     return target
+
+
+def _in_range(target: Target, path: Path) -> None:
+    """Raise InputError E202 for a number that no chip has: sizes, widths, delays, shifts."""
+    tables = (("chip", target.chip), ("core", target.core), ("timing", target.timing))
+    least = {f"{table}.{item.name}": 1 for table, part in tables for item in fields(part)}
+    least |= {"timing.synapse_delay": 0, "timing.max_delay": target.timing.synapse_delay}
+    widths = [item.name for item in fields(Numbers) if item.name.endswith("_bits")]
+    least |= {f"numbers.{name}": 2 for name in widths} | {"numbers.input_bits": 1}
+    least["numbers.shift_max"] = target.numbers.shift_min
+    for key, bound in least.items():
+        table, name = key.split(".")
+        value = getattr(getattr(target, table), name)
+        if isinstance(value, int) and not isinstance(value, bool) and value < bound:
+            raise malformed(path, f"{key} is {value}", f"give at least {bound}")
 
 
 def _optional(raw: dict[str, Any], key: str, cls: type[T], chip: Chip, path: Path) -> T | None:

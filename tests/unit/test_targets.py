@@ -71,6 +71,14 @@ def test_the_literatures_convention():
         ('rounding = "toward_zero"', 'rounding = "up"', "E202", "numbers.rounding is unknown"),
         ('title = "Intel', 'titel = "Intel', "E202", "unknown key 'titel'"),
         ("streaming = true", "streaming = 3", "E202", "timing.streaming is 3"),
+        ("neurons = 8192", "neurons = -5", "E202", "core.neurons is -5"),
+        ("cores = 128", "cores = 0", "E202", "chip.cores is 0"),
+        ("weight_bits = 8", "weight_bits = 0", "E202", "numbers.weight_bits is 0"),
+        ("state_bits = 24", "state_bits = 1", "E202", "numbers.state_bits is 1"),
+        ("input_bits = 8", "input_bits = 0", "E202", "numbers.input_bits is 0"),
+        ("shift_max = 15", "shift_max = -17", "E202", "numbers.shift_max is -17"),
+        ("synapse_delay = 1", "synapse_delay = -1", "E202", "timing.synapse_delay is -1"),
+        ("max_delay = 63", "max_delay = 0", "E202", "timing.max_delay is 0"),
     ],
 )
 def test_a_bad_target_file_is_named_and_explained(tmp_path, old, new, code, says):
