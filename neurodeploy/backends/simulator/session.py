@@ -77,7 +77,7 @@ class Session:
     def __init__(self, program: Program, samples: int = 1, *, record: Collection[str] = ()) -> None:
         _check_forwards(program)
         if samples < 1 or samples != int(samples):
-            raise InputError("E105", f"{samples} samples", fix="give it at least one")
+            raise InputError("E105", f"{samples} samples", fix="give a whole number, one or more")
         samples = int(samples)
         self.program, self.samples = program, samples
         self._names = known(program, record)
