@@ -1,11 +1,12 @@
 """What timing costs: `simulate` alone and with `timing=True`, in turn, on the same data.
 
-    python benchmarks/cycles.py [--runs 7]
+    python benchmarks/cycles.py [--runs 7] [--queues 4]
 
 A1 and A64: 784-256-256-10 LIF, T 100, inputs firing at 10 %, batch 1 and 64. B: six layers of 256,
 T 1,024, batch 1. On asic45 with 8-bit weights a layer covers several cores, whose packets share
-links; `one core a layer` has memories so large that no link is shared. Medians; spike rates are
-printed, since silent networks are fast.
+links; `one core a layer` has memories so large that no link is shared. --queues: places in front of
+each link and core, any number by default. Medians; spike rates are printed, since silent networks
+are fast.
 """
 
 from __future__ import annotations
@@ -58,7 +59,12 @@ def main() -> None:
     """Measure every work on both chips and print a table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--runs", type=int, default=7, help="default: %(default)s")
-    runs = parser.parse_args().runs
+    parser.add_argument("--queues", type=int, help="places of each queue; default: any number")
+    given = parser.parse_args()
+    runs, base = given.runs, nd.target("asic45")
+    if given.queues is not None:
+        assert base.cycles is not None
+        base = replace(base, cycles=replace(base.cycles, queues=given.queues))
     rng = np.random.default_rng(0)
     works = {
         "A1": ((784, 256, 256, 10), 100, 1),
@@ -70,8 +76,8 @@ def main() -> None:
         graph = network(widths)
         x = (rng.random((steps, batch, widths[0])) < 0.1).astype(np.float32)
         for label, chip in (
-            ("asic45", nd.target("asic45")),
-            ("one core a layer", one_core_a_layer(nd.target("asic45"))),
+            ("asic45", base),
+            ("one core a layer", one_core_a_layer(base)),
         ):
             program = nd.compile(graph, chip, calibration=x)
             plain, timed, run = measure(program, x, runs)
