@@ -31,7 +31,7 @@ SSM = Published("arXiv 2408.14909", "2 of 400, state 64", "-", "100", "99.6 %")
 BINARY = Published("arXiv 2401.00955", "2 of 128, state 2", "68.9 k", "-", "99.1 %")
 GSU = Published("arXiv 2401.00955", "2 of 128, state 2", "37.9 k", "-", "99.2 %")
 PRF = Published("arXiv 2410.03530", "1-(128)3-10", "68.9 k", "200", "99.18 %")
-PERMUTED = Published("arXiv 2410.03530", "1-(128)3-10", "68.9 k", "200", "96.87 %")
+PERMUTED = Published("arXiv 2408.14909", "4 of 256, state 64", "-", "100", "98.4 %")
 LSTM = Published("arXiv 1511.06464", "LSTM", "66.5 k", "-", "98.20 %")
 
 SHIPPED: dict[str, tuple[str, Published | None]] = {
