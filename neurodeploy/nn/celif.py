@@ -86,7 +86,7 @@ class CELIF(Neuron):
             self._number("beta", beta),
             self._number("theta0", theta0),
         )
-        self.gamma = float(context == "s") if gamma is None else float(gamma)
+        self.gamma = float(context == "s") if gamma is None else self._number("gamma", gamma)
         if isinstance(encoding, Mapping):
             encoding = TemporalEncoding(**encoding)
         if (encoding is not None) != (context in TABLED):
