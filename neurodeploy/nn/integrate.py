@@ -43,7 +43,7 @@ class CubaLIF(Neuron):
         self._set_decay(beta, train_beta)
         if train_alpha and not 0 < alpha < 1:
             raise self._invalid(f"alpha is {alpha}", "to be trained, it must be within (0, 1)")
-        logit = torch.full((width,), self._number("alpha", alpha)).logit() if train_alpha else None
+        logit = torch.full((width,), self.current_decay).logit() if train_alpha else None
         self.register_parameter("alpha_logit", None if logit is None else torch.nn.Parameter(logit))
         self._require_valid(self.spec.params(alpha, self.beta, v_th, gain, v_reset))
 

@@ -80,11 +80,20 @@ def replay(
                 leave(plan, phase, count, work)
                 route(plan, phase, sums.waited, work)
                 queue(plan, phase, work)
-            cycles, core = close(plan, phase, work, sums.stages[h], sums.phases)
-            outcome.steps[b, h] += cycles
-            if cycles > longest:
-                longest = cycles
-                outcome.critical[b, h] = core
+            longest = ended(plan, phase, b, h, longest, work, outcome, sums)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def ended(
+    plan: Plan, phase: int, b: int, h: int, longest: Any, work: Space, outcome: Outcome, sums: Sums
+) -> Any:
+    """Write what a phase took; return the cycles of the step's longest phase so far."""
+    cycles, core = close(plan, phase, work, sums.stages[h], sums.phases)
+    outcome.steps[b, h] += cycles
+    if cycles > longest:
+        longest = cycles
+        outcome.critical[b, h] = core
+    return longest
 
 
 @njit(cache=True, nogil=True, inline="always")

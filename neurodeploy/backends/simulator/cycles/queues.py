@@ -24,7 +24,7 @@ import numpy as np
 from numba import njit
 
 from neurodeploy.backends.simulator.cycles.compiled import kernel
-from neurodeploy.backends.simulator.cycles.kernels import Outcome, Space, Sums, close, emit
+from neurodeploy.backends.simulator.cycles.kernels import Outcome, Space, Sums, emit, ended
 from neurodeploy.backends.simulator.cycles.plan import Plan
 from neurodeploy.backends.simulator.cycles.stops import insert, leave, order, put
 from neurodeploy.program.ir import Ints
@@ -78,11 +78,7 @@ def replay_held(
             base = plan.link_first[phase]
             for link in range(plan.link_first[phase + 1] - base):
                 sums.waited[base + link] += q.waits[link]
-            cycles, core = close(plan, phase, work, sums.stages[h], sums.phases)
-            outcome.steps[b, h] += cycles
-            if cycles > longest:
-                longest = cycles
-                outcome.critical[b, h] = core
+            longest = ended(plan, phase, b, h, longest, work, outcome, sums)
 
 
 @kernel
