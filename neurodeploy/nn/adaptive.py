@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from neurodeploy.neurons import SPECS
+from neurodeploy.nn.arguments import invalid, number, require_flags
 from neurodeploy.nn.neurons import Neuron, fixed
 
 
@@ -45,21 +46,23 @@ class ALIF(Neuron):
     ) -> None:
         super().__init__(width, {"reset": reset, "compare": compare}, **shared)
         self.rho, self.v_th, self.v_reset = (
-            self._number("rho", rho),
-            self._number("v_th", v_th),
-            self._number("v_reset", v_reset),
+            number(self, "rho", rho),
+            number(self, "v_th", v_th),
+            number(self, "v_reset", v_reset),
         )
-        self.adaptation = self._number("adaptation", adaptation)
-        self.jump = None if jump is None else self._number("jump", jump)
-        self.gain = None if gain is None else self._number("gain", gain)
+        self.adaptation = number(self, "adaptation", adaptation)
+        self.jump = None if jump is None else number(self, "jump", jump)
+        self.gain = None if gain is None else number(self, "gain", gain)
         self._set_decay(beta, train_beta)
-        if train_rho and not 0 < rho < 1:
-            raise self._invalid(f"rho is {rho}", "to be trained, it must be within (0, 1)")
+        require_flags(self, train_rho=train_rho)
+        if train_rho and not 0 < self.rho < 1:
+            raise invalid(self, f"rho is {rho}", "to be trained, it must be within (0, 1)")
         logit = torch.full((width,), self.rho).logit() if train_rho else None
         self.register_parameter("rho_logit", None if logit is None else torch.nn.Parameter(logit))
-        jump = (1 - rho) * adaptation if jump is None else jump
-        gain = 1 - beta if gain is None else gain
-        self._require_valid(self.spec.params(self.beta, self.rho, v_th, jump, gain, v_reset))
+        jump = (1 - self.rho) * self.adaptation if self.jump is None else self.jump
+        gain = 1 - self.beta if self.gain is None else self.gain
+        decays = (self.beta, self.rho)
+        self._require_valid(self.spec.params(*decays, self.v_th, jump, gain, self.v_reset))
 
     def params(self) -> Any:
         """Return beta, rho, and what follows from them, [width] if trained; everything else []."""

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from neurodeploy.errors import InputError
+from neurodeploy.nn.arguments import require_sizes
 from neurodeploy.nn.layers import Readout
 
 
@@ -15,7 +15,7 @@ class BlockNetwork(torch.nn.Module):
     """A Linear encoder, `blocks` blocks of `kind`, perhaps a norm, the readout, a classifier.
 
     `block` are the arguments of a block, which has a `config` of them. With readout="steps" the
-    classifier runs on every step. Raises InputError E105 without blocks.
+    classifier runs on every step. Raises InputError E105 for sizes that are none.
     """
 
     kind: ClassVar[Any]
@@ -31,9 +31,7 @@ class BlockNetwork(torch.nn.Module):
         **block: Any,
     ) -> None:
         super().__init__()
-        if blocks < 1:
-            where, fix = f"neurodeploy.nn.{type(self).__name__}", "give it at least one"
-            raise InputError("E105", f"{blocks} blocks", where=where, fix=fix)
+        require_sizes(self, inputs=inputs, width=width, blocks=blocks, classes=classes)
         self.encoder = torch.nn.Linear(inputs, width)
         self.blocks = torch.nn.ModuleList(self.kind(width, **block) for _ in range(blocks))
         self.norm = self.norm_behind(self.blocks[0], width)

@@ -14,9 +14,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurodeploy.errors import InputError, require_rows
+from neurodeploy.errors import require_rows
 from neurodeploy.neurons import SPECS
-from neurodeploy.neurons.celif import TABLED
+from neurodeploy.neurons.celif import CONTEXTS, TABLED
+from neurodeploy.nn.arguments import (
+    invalid,
+    number,
+    require_choice,
+    require_flags,
+    require_sizes,
+    wholes,
+)
 from neurodeploy.nn.layers import Readout
 from neurodeploy.nn.neurons import Neuron
 
@@ -31,10 +39,7 @@ class TemporalEncoding(torch.nn.Module):
 
     def __init__(self, width: int, steps: int) -> None:
         super().__init__()
-        if width < 1 or steps < 1:
-            where = "neurodeploy.nn.TemporalEncoding"
-            fix = "give the widest layer and the longest sequence"
-            raise InputError("E105", f"a table of [{width}, {steps}]", where=where, fix=fix)
+        require_sizes(self, width=width, steps=steps)
         self.width, self.steps = width, steps
         self.weight = torch.nn.Parameter(torch.empty(width, steps).normal_(0.01, 0.01))
 
@@ -82,19 +87,22 @@ class CELIF(Neuron):
         options = {"context": context, "compare": compare}
         super().__init__(width, options, surrogate=surrogate, steepness=steepness, **how)
         self.alpha_v, self.beta, self.theta0 = (
-            self._number("alpha", alpha),
-            self._number("beta", beta),
-            self._number("theta0", theta0),
+            number(self, "alpha", alpha),
+            number(self, "beta", beta),
+            number(self, "theta0", theta0),
         )
-        self.gamma = float(context == "s") if gamma is None else self._number("gamma", gamma)
-        if isinstance(encoding, Mapping):
+        self.gamma = float(context == "s") if gamma is None else number(self, "gamma", gamma)
+        if isinstance(encoding, Mapping) and set(encoding) == {"width", "steps"}:
             encoding = TemporalEncoding(**encoding)
+        if not isinstance(encoding, TemporalEncoding | None):
+            fix = "give a TemporalEncoding, or its width and steps"
+            raise invalid(self, f"encoding is {encoding!r}", fix)
         if (encoding is not None) != (context in TABLED):
             fix = f"give an encoding for {', '.join(TABLED)}, and none otherwise"
-            raise self._invalid(f"context {context!r} with encoding {encoding}", fix)
+            raise invalid(self, f"context {context!r} with encoding {encoding}", fix)
         if encoding is not None and encoding.width < width:
             fix = "share the encoding of the widest layer"
-            raise self._invalid(f"{width} neurons, an encoding of {encoding.width}", fix)
+            raise invalid(self, f"{width} neurons, an encoding of {encoding.width}", fix)
         self.encoding = encoding
         table = np.zeros((1 if encoding is not None else 0, width))
         constants = (self.alpha_v, self.beta, self.theta0, self.gamma)
@@ -145,9 +153,11 @@ class CELIFNet(torch.nn.Module):
         **neuron: Any,
     ) -> None:
         super().__init__()
-        if not hidden:
-            where, fix = "neurodeploy.nn.CELIFNet", "give the widths of the hidden layers"
-            raise InputError("E105", "a network without hidden layers", where=where, fix=fix)
+        require_sizes(self, inputs=inputs, classes=classes, steps=steps)
+        require_flags(self, recurrent=recurrent)
+        hidden = wholes(self, "hidden", hidden, "give the widths of the hidden layers")
+        require_sizes(self, hidden=min(hidden))
+        require_choice(self, "context", context, CONTEXTS)
         self.steps, self.widths, self.is_recurrent = steps, tuple(hidden), recurrent
         table = TemporalEncoding(max(hidden), steps) if context in TABLED else None
         how: Any = {"encoding": table, "context": context, **neuron}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from neurodeploy.neurons import SPECS
+from neurodeploy.nn.arguments import invalid, number, require_flags, two
 from neurodeploy.nn.neurons import Neuron, fixed
 
 
@@ -40,10 +41,10 @@ class TCLIF(Neuron):
     ) -> None:
         super().__init__(width, {"coupling": coupling, "compare": compare}, **shared)
         fix = "give (beta1, beta2), beta1 within (-1, 0), beta2 within (0, 1)"
-        self.beta_start = self._two("beta", beta, fix)
+        self.beta_start = two(self, "beta", beta, fix)
         if not -1 < self.beta_start[0] < 0 < self.beta_start[1] < 1:
-            raise self._invalid(f"beta is {self.beta_start}", fix)
-        self.gamma, self.v_th = self._number("gamma", gamma), self._number("v_th", v_th)
+            raise invalid(self, f"beta is {self.beta_start}", fix)
+        self.gamma, self.v_th = number(self, "gamma", gamma), number(self, "v_th", v_th)
         self._require_valid(self.spec.params(*self.beta_start, self.gamma, self.v_th))
         self.c0 = torch.nn.Parameter(torch.tensor(-self.beta_start[0]).logit())
         self.c1 = torch.nn.Parameter(torch.tensor(self.beta_start[1]).logit())
@@ -88,22 +89,23 @@ class TwoCompartment(Neuron):
         **shared: Any,
     ) -> None:
         super().__init__(width, {"coupling": coupling, "compare": compare}, **shared)
+        require_flags(self, train_alpha=train_alpha, train_beta=train_beta)
         self.alpha_start, self.beta_start = (
-            self._two(name, values, "give two numbers, of the dendrite and of the soma")
+            two(self, name, values, "give two numbers, of the dendrite and of the soma")
             for name, values in (("alpha", alpha), ("beta", beta))
         )
-        self.gamma, self.v_th = self._number("gamma", gamma), self._number("v_th", v_th)
+        self.gamma, self.v_th = number(self, "gamma", gamma), number(self, "v_th", v_th)
         values = (*self.alpha_start, *self.beta_start, self.gamma, self.v_th)
         self._require_valid(self.spec.params(*values))
         self.register_parameter("alpha_logit", None)
         self.register_parameter("beta_raw", None)
         if train_alpha:
             if not all(0 < value < 1 for value in self.alpha_start):
-                raise self._invalid(f"alpha is {alpha}", "to be trained, it must be within (0, 1)")
+                raise invalid(self, f"alpha is {alpha}", "to be trained, it must be within (0, 1)")
             self.alpha_logit = torch.nn.Parameter(torch.tensor(self.alpha_start).logit())
         if train_beta:
             if not all(-1 < value < 1 for value in self.beta_start):
-                raise self._invalid(f"beta is {beta}", "to be trained, it must be within (-1, 1)")
+                raise invalid(self, f"beta is {beta}", "to be trained, it must be within (-1, 1)")
             raw = [math.atanh(value) for value in self.beta_start]
             self.beta_raw = torch.nn.Parameter(torch.tensor(raw))
 

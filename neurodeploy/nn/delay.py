@@ -10,6 +10,7 @@ from torch import Tensor
 
 from neurodeploy.errors import InputError
 from neurodeploy.graph.delay import LONGEST
+from neurodeploy.nn.arguments import invalid, require_sizes, whole, wholes
 
 
 class Delay(torch.nn.Module):
@@ -21,14 +22,12 @@ class Delay(torch.nn.Module):
 
     def __init__(self, width: int, steps: int | Sequence[int] = 1) -> None:
         super().__init__()
-        self.width = width
-        every = list(steps) if isinstance(steps, Sequence) else [steps]
-        whole = all(isinstance(n, int) and 0 <= n <= LONGEST for n in every)
-        if width < 1 or not whole or len(every) not in (1, width):
-            what = f"width {width}, steps {steps}"
-            fix = f"one number of steps, or one per channel, from 0 to {LONGEST}"
-            raise InputError("E105", what, where="neurodeploy.nn.Delay", fix=fix)
-        self.steps = every if isinstance(steps, Sequence) else steps
+        require_sizes(self, width=width)
+        fix = f"one number of steps, or one per channel, from 0 to {LONGEST}"
+        every = wholes(self, "steps", steps, fix)
+        if not 0 <= min(every) <= max(every) <= LONGEST or len(every) not in (1, width):
+            raise invalid(self, f"width {width}, steps {steps}", fix)
+        self.width, self.steps = width, every[0] if whole(steps) else every
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x, later, [T, B, width]."""

@@ -19,9 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurodeploy.errors import InputError
+from neurodeploy.nn.arguments import invalid, require_choice, require_flags, require_sizes
 from neurodeploy.nn.block_network import BlockNetwork
-from neurodeploy.nn.layers import BatchNorm, Scale
+from neurodeploy.nn.layers import BatchNorm, Scale, dropout_of
 from neurodeploy.nn.s4d import S4D
 from neurodeploy.nn.ternary import GSU
 
@@ -31,9 +31,9 @@ NORMS = ("batch", "layer", None)
 class GSUBlock(torch.nn.Module):
     """One layer: [T, B, width] to [T, B, width]; see the module's equations.
 
-    state, init, discretization, dt: those of `S4D`. norm: "batch", "layer" or None. `ternary` are
-    the arguments of `Ternary` (ratio, threshold, surrogate). Raises InputError E105 for a value
-    that is not known.
+    state, init, discretization, dt: those of `S4D`. norm: "batch", "layer" or None, which has
+    no pre_norm. `ternary` are the arguments of `Ternary` (ratio, threshold, surrogate). Raises
+    InputError E105 for a value that is not known.
     """
 
     def __init__(
@@ -52,9 +52,13 @@ class GSUBlock(torch.nn.Module):
         **ternary: Any,
     ) -> None:
         super().__init__()
-        if norm not in NORMS:
-            where = f"neurodeploy.nn.{type(self).__name__}"
-            raise InputError("E105", f"no norm {norm!r}", where=where, fix=f"one of {NORMS}")
+        require_sizes(self, width=width)
+        require_choice(self, "norm", norm, NORMS)
+        flags = {"bidirectional": bidirectional, "residual": residual, "pre_norm": pre_norm}
+        require_flags(self, **flags)
+        if pre_norm and norm is None:
+            fix = 'give norm "batch" or "layer", or pre_norm=False'
+            raise invalid(self, "pre_norm without a norm", fix)
         system: Any = {"state": state, "init": init, "discretization": discretization, "dt": dt}
         self.kind, self.pre_norm, self.residual = norm, pre_norm, residual
         self.s4d = S4D(width, **system, train_b=True)
@@ -66,7 +70,7 @@ class GSUBlock(torch.nn.Module):
         self.gelu = torch.nn.GELU()
         makers: dict[str | None, Any] = {"batch": BatchNorm, "layer": torch.nn.LayerNorm}
         self.norm = makers[norm](width) if norm else None
-        self.dropout = torch.nn.Dropout(dropout) if dropout else None
+        self.dropout = dropout_of(self, dropout)
 
     def forward(self, u: Tensor) -> Tensor:
         """Return the stream after this layer, [T, B, width]."""

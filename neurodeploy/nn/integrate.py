@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from neurodeploy.neurons import SPECS
+from neurodeploy.nn.arguments import invalid, number, require_flags
 from neurodeploy.nn.neurons import Neuron, fixed
 
 
@@ -38,14 +39,16 @@ class CubaLIF(Neuron):
         **shared: Any,
     ) -> None:
         super().__init__(width, {"reset": reset, "compare": compare}, **shared)
-        self.current_decay, self.v_th = self._number("alpha", alpha), self._number("v_th", v_th)
-        self.gain, self.v_reset = self._number("gain", gain), self._number("v_reset", v_reset)
+        self.current_decay, self.v_th = number(self, "alpha", alpha), number(self, "v_th", v_th)
+        self.gain, self.v_reset = number(self, "gain", gain), number(self, "v_reset", v_reset)
         self._set_decay(beta, train_beta)
-        if train_alpha and not 0 < alpha < 1:
-            raise self._invalid(f"alpha is {alpha}", "to be trained, it must be within (0, 1)")
+        require_flags(self, train_alpha=train_alpha)
+        if train_alpha and not 0 < self.current_decay < 1:
+            raise invalid(self, f"alpha is {alpha}", "to be trained, it must be within (0, 1)")
         logit = torch.full((width,), self.current_decay).logit() if train_alpha else None
         self.register_parameter("alpha_logit", None if logit is None else torch.nn.Parameter(logit))
-        self._require_valid(self.spec.params(alpha, self.beta, v_th, gain, v_reset))
+        rest = (self.v_th, self.gain, self.v_reset)
+        self._require_valid(self.spec.params(self.current_decay, self.beta, *rest))
 
     def params(self) -> Any:
         """Return alpha and beta, [width] if trained; everything else []."""
@@ -90,13 +93,14 @@ class MultiSpikeLIF(Neuron):
         options = {"spikes": spikes, "reset": reset, "floor": v_min is not None}
         super().__init__(width, options, **shared)
         self.v_th, self.gain, self.v_reset = (
-            self._number("v_th", v_th),
-            self._number("gain", gain),
-            self._number("v_reset", v_reset),
+            number(self, "v_th", v_th),
+            number(self, "gain", gain),
+            number(self, "v_reset", v_reset),
         )
-        self.v_min = None if v_min is None else self._number("v_min", v_min)
+        self.v_min = None if v_min is None else number(self, "v_min", v_min)
         self._set_decay(beta, train_beta)
-        self._require_valid(self.spec.params(self.beta, v_th, gain, v_reset, v_min or 0.0))
+        numbers = (self.v_th, self.gain, self.v_reset, self.v_min or 0.0)
+        self._require_valid(self.spec.params(self.beta, *numbers))
 
     def params(self) -> Any:
         """Return beta, [width] if trained; everything else []."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from neurodeploy.errors import InputError
+from neurodeploy.nn.arguments import number, require_choice, require_sizes, within
 from neurodeploy.nn.norm import normalise
 
 READOUTS = ("mean", "sum", "last", "rate", "steps")
@@ -21,6 +22,7 @@ class BatchNorm(torch.nn.BatchNorm1d):
 
     y = weight (x - mean) / sqrt(var + eps) + bias, with the batch's statistics in training
     (`running_*` follow by `momentum`, None: the plain average) and the running ones otherwise.
+    Raises InputError E105 for sizes that are none, eps < 0 or a momentum outside of [0, 1].
     """
 
     running_mean: Tensor
@@ -30,6 +32,9 @@ class BatchNorm(torch.nn.BatchNorm1d):
     def __init__(
         self, width: int, eps: float = 1e-5, momentum: float | None = 0.1, positions: int = 1
     ) -> None:
+        require_sizes(self, width=width, positions=positions)
+        eps = within(self, "eps", eps, 0)
+        momentum = None if momentum is None else within(self, "momentum", momentum, 0, 1)
         super().__init__(width, eps=eps, momentum=momentum)
         self.positions = positions
         self.follows = True  # not while a batch that was seen before is computed again
@@ -91,16 +96,12 @@ class Readout(torch.nn.Module):
     """Reduce the time axis: [T, B, N] to [B, N] by "mean", "sum", "last" or "rate".
 
     "rate" is the mean of spikes, and for them only: a network where anything else comes in is
-    refused when it is traced. "steps" keeps the time axis.
+    refused when it is traced. "steps" keeps the time axis. Raises InputError E105 for another kind.
     """
 
     def __init__(self, kind: str = "mean") -> None:
         super().__init__()
-        if kind not in READOUTS:
-            fix = f"one of {', '.join(READOUTS)}"
-            raise InputError(
-                "E105", f"no readout {kind!r}", where="neurodeploy.nn.Readout", fix=fix
-            )
+        require_choice(self, "readout", kind, READOUTS)
         self.kind = kind
 
     def forward(self, x: Tensor) -> Tensor:
@@ -124,10 +125,12 @@ class Readout(torch.nn.Module):
 class Embedding(torch.nn.Embedding):
     """Vectors for tokens: ids x [T, B, 1], of any type, to [T, B, width]; nothing (-1) is zeros.
 
-    It reads a network's input, and deploys as a Linear on one-hot spikes.
+    It reads a network's input, and deploys as a Linear on one-hot spikes. Raises InputError E105
+    for sizes that are none.
     """
 
     def __init__(self, tokens: int, width: int) -> None:
+        require_sizes(self, tokens=tokens, width=width)
         super().__init__(tokens, width)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -146,11 +149,12 @@ class Embedding(torch.nn.Embedding):
 
 
 class Scale(torch.nn.Module):
-    """Multiply [T, B, width] by a fixed number, `gain`."""
+    """Multiply [T, B, width] by a fixed number, `gain`; InputError E105 for what is none."""
 
     def __init__(self, width: int, gain: float = 1.0) -> None:
         super().__init__()
-        self.width, self.gain = width, float(gain)
+        require_sizes(self, width=width)
+        self.width, self.gain = width, number(self, "gain", gain)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return gain * x, [T, B, width]."""
@@ -163,3 +167,12 @@ class Scale(torch.nn.Module):
     def extra_repr(self) -> str:
         """Return width and gain, for `repr`."""
         return f"{self.width}, gain={self.gain}"
+
+
+def dropout_of(owner: object, share: float) -> torch.nn.Dropout | None:
+    """Return what drops that share of values in training, None for 0; InputError E105 for others.
+
+    owner: the module that is being built with it, which the error names.
+    """
+    share = within(owner, "dropout", share, 0, 1)
+    return torch.nn.Dropout(share) if share else None

@@ -7,17 +7,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neurodeploy.nn.arguments import require_flags, require_sizes
+
 
 class LSTM(torch.nn.LSTM):
     """torch's LSTM from [T, B, inputs] to its outputs [T, B, width], or twice as wide, both ways.
 
-    It returns the outputs alone, so that it stands in a Sequential.
+    It returns the outputs alone, so that it stands in a Sequential. Raises InputError E105 for
+    sizes that are none.
     """
 
     def __init__(
         self, inputs: int, width: int, layers: int = 1, *, bidirectional: bool = False
     ) -> None:
-        super().__init__(inputs, width, layers, bidirectional=bidirectional)
+        require_sizes(self, inputs=inputs, width=width, layers=layers)
+        require_flags(self, bidirectional=bidirectional)
+        sizes = int(inputs), int(width), int(layers)  # torch takes no numbers of numpy here
+        super().__init__(*sizes, bidirectional=bidirectional)
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         """Return the outputs of the last layer at every step."""

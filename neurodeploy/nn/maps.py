@@ -18,9 +18,18 @@ from torch import Tensor
 from torch.nn import functional
 
 from neurodeploy.errors import InputError
+from neurodeploy.nn.arguments import (
+    invalid,
+    require_choice,
+    require_flags,
+    require_sizes,
+    whole,
+    wholes,
+)
 from neurodeploy.windows import Windows, per_axis, same
 
 POOLINGS = ("sum", "avg", "max")
+PER_AXIS = "give a number, or one per axis"
 
 
 class _Windowed(torch.nn.Module, ABC):
@@ -35,32 +44,38 @@ class _Windowed(torch.nn.Module, ABC):
         dilation: int | Sequence[int],
     ) -> None:
         super().__init__()
-        self.shape = tuple(int(each) for each in shape)
+        fix = "give (maps, length) or (maps, h, w)"
+        self.shape = tuple(wholes(self, "shape", shape, fix))
         axes = len(self.shape) - 1
         if axes not in (1, 2) or self.shape[0] < 1:
-            raise self._invalid(f"shape is {self.shape}", "give (maps, length) or (maps, h, w)")
-        kernel, dilation = per_axis(kernel, axes), per_axis(dilation, axes)
+            raise invalid(self, f"shape is {self.shape}", fix)
+        kernel, dilation = self._axes("kernel", kernel), self._axes("dilation", dilation)
         self.windows = Windows(
             size=self.shape[1:],
             kernel=kernel,
-            stride=per_axis(stride, axes),
+            stride=self._axes("stride", stride),
             padding=self._padding(padding, kernel, dilation),
             dilation=dilation,
         )
         problems = list(self.windows.problems())
         if problems:
-            raise self._invalid("; ".join(problems), "give a number, or one per axis")
+            raise invalid(self, "; ".join(problems), PER_AXIS)
         self.width = prod(self.shape)
+
+    def _axes(self, name: str, value: int | Sequence[int]) -> tuple[int, ...]:
+        """Return one number for all axes, or several, as several; else raise InputError E105."""
+        each = wholes(self, name, value, PER_AXIS)
+        return per_axis(each[0] if whole(value) else each, len(self.shape) - 1)
 
     def _padding(
         self, padding: int | str | Sequence[int], kernel: Sequence[int], dilation: Sequence[int]
     ) -> tuple[int, ...]:
         axes = len(kernel)
-        if padding == "same":
+        if isinstance(padding, str) and padding == "same":
             return same(kernel, dilation)
         if isinstance(padding, str):
-            raise self._invalid(f"padding is {padding!r}", 'give numbers, or "same"')
-        each = per_axis(padding, axes)
+            raise invalid(self, f"padding is {padding!r}", 'give numbers, or "same"')
+        each = self._axes("padding", padding)
         return each * 2 if len(each) == axes else each
 
     def _over(self, run: Callable[[Tensor], Tensor], x: Tensor, outside: float) -> Tensor:
@@ -87,9 +102,6 @@ class _Windowed(torch.nn.Module, ABC):
         """Return the arguments, for `repr`."""
         return ", ".join(f"{name}={value!r}" for name, value in self.config().items())
 
-    def _invalid(self, what: str, fix: str) -> InputError:
-        return InputError("E105", what, where=f"neurodeploy.nn.{type(self).__name__}", fix=fix)
-
 
 class Conv(_Windowed):
     """torch.nn.Conv1d or Conv2d on [T, B, maps * P]: to [T, B, out * positions].
@@ -114,11 +126,13 @@ class Conv(_Windowed):
     ) -> None:
         super().__init__(shape, kernel, stride, padding, dilation)
         maps, windows = self.shape[0], self.windows
-        if out < 1 or groups < 1 or maps % groups or out % groups:
+        require_sizes(self, out=out, groups=groups)
+        require_flags(self, bias=bias)
+        if maps % groups or out % groups:
             what = f"{groups} groups cannot divide {maps} maps and {out}"
-            raise self._invalid(what, "choose a divisor of both")
-        if padding == "same" and max(windows.stride) > 1:
-            raise self._invalid("padding is 'same' with a stride", "give numbers")
+            raise invalid(self, what, "choose a divisor of both")
+        if isinstance(padding, str) and max(windows.stride) > 1:
+            raise invalid(self, "padding is 'same' with a stride", "give numbers")
         kind: Any = (torch.nn.Conv1d, torch.nn.Conv2d)[len(self.shape) - 2]
         first = kind(maps, out, windows.kernel, groups=groups, bias=bias)  # for its start
         self.weight = first.weight
@@ -161,12 +175,12 @@ class Pool(_Windowed):
         count_padding: bool = True,
     ) -> None:
         super().__init__(shape, kernel, kernel if stride is None else stride, padding, 1)
+        require_choice(self, "pooling", kind, POOLINGS)
+        require_flags(self, count_padding=count_padding)
         self.kind, self.count_padding = kind, count_padding
-        if kind not in POOLINGS:
-            raise self._invalid(f"no pooling {kind!r}", f"one of {', '.join(POOLINGS)}")
         some = kind == "max" or (kind == "avg" and not count_padding)
         if some and not np.all(self.windows.real):
-            raise self._invalid(f"padding {padding} leaves windows empty", "pad less")
+            raise invalid(self, f"padding {padding} leaves windows empty", "pad less")
 
     @property
     def out_shape(self) -> tuple[int, ...]:

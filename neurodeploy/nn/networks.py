@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurodeploy.errors import InputError
+from neurodeploy.nn.arguments import invalid, require_choice, require_flags, require_sizes, wholes
 from neurodeploy.nn.layers import Readout
 from neurodeploy.nn.neurons import Neuron
 
@@ -44,6 +44,9 @@ class SpikingLayer(torch.nn.Module):
 
     def __init__(self, inputs: int, neuron: Neuron) -> None:
         super().__init__()
+        require_sizes(self, inputs=inputs)
+        if not isinstance(neuron, Neuron):
+            raise invalid(self, f"neuron is {neuron!r}", "give neurons of neurodeploy.nn")
         self.linear = torch.nn.Linear(inputs, neuron.width)
         self.neuron = neuron
 
@@ -77,18 +80,21 @@ class SpikingMLP(torch.nn.Module):
         **options: Any,
     ) -> None:
         super().__init__()
+        fix = "give inputs, hidden widths, classes"
+        sizes = wholes(self, "sizes", sizes, fix)
         hidden = len(sizes) - 2
         if hidden < 1 or min(sizes) < 1:
-            raise self._invalid(f"sizes are {tuple(sizes)}", "give inputs, hidden widths, classes")
+            raise invalid(self, f"sizes are {tuple(sizes)}", fix)
         known = neuron_classes()
-        if neuron not in known:
-            raise self._invalid(f"no neuron {neuron!r}", f"one of {', '.join(known)}")
-        if isinstance(recurrent, bool):
-            loops = [recurrent and i + 1 < hidden for i in range(hidden)]
+        require_choice(self, "neuron", neuron, known)
+        if isinstance(recurrent, Sequence):
+            loops = list(recurrent)
+            require_flags(self, **{f"recurrent[{i}]": value for i, value in enumerate(loops)})
         else:
-            loops = [bool(value) for value in recurrent]
+            require_flags(self, recurrent=recurrent)
+            loops = [recurrent and i + 1 < hidden for i in range(hidden)]
         if len(loops) != hidden:
-            raise self._invalid(f"recurrent is {recurrent}", f"give a bool for each of {hidden}")
+            raise invalid(self, f"recurrent is {recurrent}", f"give a bool for each of {hidden}")
         self.neuron = neuron
         self.layers = torch.nn.ModuleList(
             SpikingLayer(inputs, known[neuron](width, recurrent=loop, **options))
@@ -120,6 +126,3 @@ class SpikingMLP(torch.nn.Module):
             "recurrent": tuple(layer.recurrent is not None for layer in layers),
             "readout": self.readout.kind,
         }
-
-    def _invalid(self, what: str, fix: str) -> InputError:
-        return InputError("E105", what, where=f"neurodeploy.nn.{type(self).__name__}", fix=fix)

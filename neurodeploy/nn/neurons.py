@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,15 +18,19 @@ from torch import Tensor
 from neurodeploy.errors import InputError
 from neurodeploy.kernels.surrogates import SURROGATES
 from neurodeploy.neurons import SPECS, NeuronSpec
+from neurodeploy.nn.arguments import (
+    invalid,
+    number,
+    positive,
+    require_choice,
+    require_flags,
+    require_sizes,
+    two,
+)
 from neurodeploy.nn.scan import arranged, hearing, scan
 from neurodeploy.nn.surrogate import sequential
 
 STEEPNESS = 2.0  # makes the arctan surrogate 1 at the threshold: 1 / (1 + (pi m)**2)
-
-
-def whole(value: Any) -> bool:
-    """Whether a value is a whole number of Python or numpy."""
-    return isinstance(value, Integral)
 
 
 class Neuron(torch.nn.Module, ABC):
@@ -61,34 +64,15 @@ class Neuron(torch.nn.Module, ABC):
         try:
             self.options = self.spec.options(**options)
         except ValueError as error:
-            raise self._invalid(str(error), "use one of the choices listed") from None
-        if not whole(width) or width < 1:
-            raise self._invalid(f"width is {width}", "a whole number: at least one channel")
-        if surrogate not in SURROGATES:
-            raise self._invalid(f"no surrogate {surrogate!r}", f"one of {', '.join(SURROGATES)}")
-        self.surrogate, self.steepness = surrogate, self._number("steepness", steepness)
-        if not 0 < self.steepness < math.inf:
-            raise self._invalid(f"steepness is {steepness}", "it must be finite and > 0")
+            raise invalid(self, str(error), "use one of the choices listed") from None
+        require_sizes(self, width=width)
+        require_flags(self, amplitude=amplitude, reverse=reverse, recurrent=recurrent)
+        require_choice(self, "surrogate", surrogate, SURROGATES)
+        self.surrogate, self.steepness = surrogate, positive(self, "steepness", steepness)
         self.width, self.amplitude, self.reverse = width, amplitude, reverse
         start = torch.nn.Parameter(torch.zeros(())) if amplitude else None
         self.register_parameter("log_amplitude", start)
         self.recurrent = torch.nn.Linear(width, width) if recurrent else None
-
-    def _number(self, name: str, value: Any) -> float:
-        """Return one number; raise InputError E105 for anything else."""
-        try:
-            return float(value)
-        except (TypeError, ValueError, RuntimeError):  # the last is torch's, of many elements
-            fix = "give one number; what channels have of their own is trained, see docs/models.md"
-            raise self._invalid(f"{name} is {value!r}", fix) from None
-
-    def _two(self, name: str, values: Sequence[float], fix: str) -> tuple[float, float]:
-        """Return two numbers; raise InputError E105 with `fix` for anything else."""
-        try:
-            first, second = (float(value) for value in values)
-        except (TypeError, ValueError):
-            raise self._invalid(f"{name} is {values}", fix) from None
-        return first, second
 
     @abstractmethod
     def params(self) -> Any:
@@ -141,10 +125,11 @@ class Neuron(torch.nn.Module, ABC):
         return ", ".join(f"{name}={value!r}" for name, value in self.config().items())
 
     def _set_decay(self, beta: float, train: bool) -> None:
-        self.beta, self.train_beta = self._number("beta", beta), train
-        if train and not 0 < beta < 1:
-            raise self._invalid(f"beta is {beta}", "to be trained, it must be within (0, 1)")
-        logit = torch.full((self.width,), beta).logit() if train else None
+        require_flags(self, train_beta=train)
+        self.beta, self.train_beta = number(self, "beta", beta), train
+        if train and not 0 < self.beta < 1:
+            raise invalid(self, f"beta is {beta}", "to be trained, it must be within (0, 1)")
+        logit = torch.full((self.width,), self.beta).logit() if train else None
         self.register_parameter("beta_logit", None if logit is None else torch.nn.Parameter(logit))
 
     def _decay(self) -> Tensor:
@@ -165,10 +150,7 @@ class Neuron(torch.nn.Module, ABC):
         wrong = wrong or self.spec.check(values, self.options)
         if wrong:
             shown = ", ".join(f"{n}={v}" for n, v in values._asdict().items())
-            raise self._invalid("; ".join(wrong), f"it was given {shown}")
-
-    def _invalid(self, what: str, fix: str) -> InputError:
-        return InputError("E105", what, where=f"neurodeploy.nn.{type(self).__name__}", fix=fix)
+            raise invalid(self, "; ".join(wrong), f"it was given {shown}")
 
 
 class PRF(Neuron):
@@ -209,8 +191,9 @@ class PRF(Neuron):
         how: Any = {"reverse": reverse, "recurrent": recurrent}
         how |= {"surrogate": surrogate, "steepness": steepness}
         super().__init__(width, {"compare": compare}, amplitude=amplitude, **how)
+        require_flags(self, train_tau=train_tau)
         self.dt_range, self.theta_range = self._range("dt", dt), self._range("theta", theta)
-        self.tau, self.v_th = self._number("tau", tau), self._number("v_th", v_th)
+        self.tau, self.v_th = number(self, "tau", tau), number(self, "v_th", v_th)
         ends = (np.array(self.dt_range), self.tau, np.array(self.theta_range), self.v_th)
         self._require_valid(self.spec.params(*ends))
         low, high = self.dt_range
@@ -221,9 +204,9 @@ class PRF(Neuron):
 
     def _range(self, name: str, ends: Sequence[float]) -> tuple[float, float]:
         fix = "give a range, (lowest, highest)"
-        low, high = self._two(name, ends, fix)
+        low, high = two(self, name, ends, fix)
         if not low <= high:
-            raise self._invalid(f"{name} is {ends}", fix)
+            raise invalid(self, f"{name} is {ends}", fix)
         return low, high
 
     def params(self) -> Any:
@@ -274,10 +257,11 @@ class LIF(Neuron):
         how |= {"surrogate": surrogate, "steepness": steepness}
         options = {"reset": reset, "compare": compare}
         super().__init__(width, options, amplitude=amplitude, **how)
+        require_flags(self, train_v_th=train_v_th)
         self.v_th, self.gain, self.v_reset = (
-            self._number("v_th", v_th),
-            self._number("gain", gain),
-            self._number("v_reset", v_reset),
+            number(self, "v_th", v_th),
+            number(self, "gain", gain),
+            number(self, "v_reset", v_reset),
         )
         self._set_decay(beta, train_beta)
         self._require_valid(self.spec.params(self.beta, self.v_th, self.gain, self.v_reset))
@@ -320,7 +304,7 @@ class SpatialNeuron(Neuron):
         how: Any = {"reverse": reverse, "recurrent": recurrent}
         how |= {"surrogate": surrogate, "steepness": steepness}
         super().__init__(width, {"compare": compare}, amplitude=amplitude, **how)
-        self.v_th = self._number("v_th", v_th)
+        self.v_th = number(self, "v_th", v_th)
         self._require_valid(self.spec.params(self.v_th))
 
     def params(self) -> Any:
@@ -352,9 +336,10 @@ class LI(Neuron):
         reverse: bool = False,
         recurrent: bool = False,
     ) -> None:
+        require_flags(self, leak=leak, train_beta=train_beta)
         super().__init__(width, {"leak": leak}, reverse=reverse, recurrent=recurrent)
         if train_beta and not leak:
-            raise self._invalid("beta cannot be trained without leak", "set leak=True")
+            raise invalid(self, "beta cannot be trained without leak", "set leak=True")
         self._set_decay((0.9 if leak else 1.0) if beta is None else beta, train_beta)
         self._require_valid(self.spec.params(self.beta))
 

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neurodeploy.nn.arguments import invalid, require_choice
 from neurodeploy.nn.neurons import LIF
 from neurodeploy.nn.surrogate import Surrogate
 
@@ -33,13 +34,12 @@ class ParallelLIF(LIF):
 
     def __init__(self, width: int, *, method: str = "scan", **lif: Any) -> None:
         if lif.pop("reset", "soft") != "soft":
-            raise self._invalid("a reset that is not soft", "the others are those of nn.LIF")
+            raise invalid(self, "a reset that is not soft", "the others are those of nn.LIF")
         super().__init__(width, reset="soft", **lif)
-        if method not in METHODS:
-            raise self._invalid(f"no method {method!r}", f"one of {', '.join(METHODS)}")
+        require_choice(self, "method", method, METHODS)
         if method == "decoupled" and self.recurrent is not None:
             fix = 'the membrane is known ahead only without recurrence; use method="scan"'
-            raise self._invalid("decoupled with recurrent weights", fix)
+            raise invalid(self, "decoupled with recurrent weights", fix)
         self.method = method
 
     def forward(self, x: Tensor) -> Tensor:

@@ -20,7 +20,6 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from neurodeploy.errors import InputError
 from neurodeploy.nn.layers import BatchNorm
 
 
@@ -39,14 +38,6 @@ def recompute(module: torch.nn.Module, x: Tensor, checkpoint_steps: int | None =
 
     out = checkpoint(module, x, use_reentrant=False, context_fn=contexts)
     return out
-
-
-def checked_steps(checkpoint_steps: int | None, where: str) -> int | None:
-    """Return `checkpoint_steps`; raises InputError E105 if no sequence can have so many steps."""
-    if checkpoint_steps is not None and checkpoint_steps < 1:
-        fix = "give a number of steps from which on to recompute, or None"
-        raise InputError("E105", f"checkpoint_steps is {checkpoint_steps}", where=where, fix=fix)
-    return checkpoint_steps
 
 
 @contextmanager

@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from neurodeploy.neurons import SPECS
-from neurodeploy.nn.neurons import Neuron, whole
+from neurodeploy.nn.arguments import invalid, require_choice, require_flags, two, whole
+from neurodeploy.nn.neurons import Neuron
 
 INITS = ("lin", "inv")
 DISCRETIZATIONS = ("zoh", "bilinear")
@@ -62,20 +63,20 @@ class S4D(Neuron):
         reverse: bool = False,
         method: str = "scan",
     ) -> None:
+        require_flags(self, skip=skip, train_dt=train_dt, train_a=train_a, train_b=train_b)
         super().__init__(width, {"skip": skip}, reverse=reverse)
         for name, value, known in (
             ("init", init, INITS),
             ("discretization", discretization, DISCRETIZATIONS),
             ("method", method, METHODS),
         ):
-            if value not in known:
-                raise self._invalid(f"no {name} {value!r}", f"one of {', '.join(known)}")
+            require_choice(self, name, value, known)
         if not whole(state) or state < 2 or state % 2:
-            raise self._invalid(f"state is {state}", "an even number: two for each mode")
+            raise invalid(self, f"state is {state}", "an even number: two for each mode")
         fix = "give a range of step lengths > 0, (lowest, highest)"
-        self.dt_range = self._two("dt", dt, fix)
+        self.dt_range = two(self, "dt", dt, fix)
         if not 0 < self.dt_range[0] <= self.dt_range[1] < math.inf:
-            raise self._invalid(f"dt is {dt}", fix)
+            raise invalid(self, f"dt is {dt}", fix)
         self.state, self.init, self.discretization, self.method = (
             state,
             init,

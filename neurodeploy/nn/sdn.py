@@ -23,7 +23,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurodeploy.errors import InputError
+from neurodeploy.nn.arguments import (
+    invalid,
+    number,
+    positive,
+    require_flags,
+    require_sizes,
+)
 from neurodeploy.nn.neurons import LIF
 from neurodeploy.nn.surrogate import Surrogate
 
@@ -39,10 +45,9 @@ class SDN(torch.nn.Module):
 
     def __init__(self, tau: float = 0.125) -> None:
         super().__init__()
-        if not 0 <= tau < 1:
-            where, fix = "neurodeploy.nn.SDN", "a decay is at least 0 and less than 1"
-            raise InputError("E105", f"tau is {tau}", where=where, fix=fix)
-        self.tau = float(tau)
+        self.tau = number(self, "tau", tau)
+        if not 0 <= self.tau < 1:
+            raise invalid(self, f"tau is {tau}", "a decay is at least 0 and less than 1")
         self.conv = torch.nn.Conv1d(1, HIDDEN, REACH, padding=REACH)
         self.mix = torch.nn.Conv1d(HIDDEN, HIDDEN, 1)
         self.out = torch.nn.Conv1d(HIDDEN, 1, 1)
@@ -124,11 +129,10 @@ class Threshold(torch.nn.Module):
 
     def __init__(self, width: int, v_th: float = 1.0, *, train: bool = True) -> None:
         super().__init__()
-        if not 0 < v_th < math.inf:
-            where, fix = "neurodeploy.nn.Threshold", "it must be finite and > 0"
-            raise InputError("E105", f"v_th is {v_th}", where=where, fix=fix)
-        self.width, self.v_th, self.train_threshold = width, float(v_th), train
-        start = torch.full((width,), math.log(v_th))
+        require_sizes(self, width=width)
+        require_flags(self, train=train)
+        self.width, self.v_th, self.train_threshold = width, positive(self, "v_th", v_th), train
+        start = torch.full((width,), math.log(self.v_th))
         self.log_v_th = torch.nn.Parameter(start, requires_grad=train)
 
     def gain(self) -> Tensor:
@@ -169,6 +173,8 @@ class SurrogateLIF(LIF):
     ) -> None:
         how: Any = {"surrogate": surrogate, "steepness": steepness}
         super().__init__(width, beta=beta, reset=reset, **how)
+        if not isinstance(sdn, SDN | bool | None):
+            raise invalid(self, f"sdn is {sdn!r}", "give an SDN, True or None")
         self.sdn: SDN | None = None
         self.use(SDN(beta) if sdn is True else sdn or None)
 
@@ -176,7 +182,7 @@ class SurrogateLIF(LIF):
         """Compute spikes by an SDN from now on, or, with None, by the exact neurons."""
         if sdn is not None and (self.options["reset"] != "hard" or sdn.tau != self.beta):
             what = f"an SDN for tau {sdn.tau} and a hard reset"
-            raise self._invalid(what, f"the neurons have {self.beta} and {self.options['reset']}")
+            raise invalid(self, what, f"the neurons have {self.beta} and {self.options['reset']}")
         self.sdn = sdn
         for parameter in sdn.parameters() if sdn is not None else ():
             parameter.requires_grad_(False)

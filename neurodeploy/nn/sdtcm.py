@@ -25,10 +25,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurodeploy.errors import InputError
-from neurodeploy.nn.layers import BatchNorm, Embedding, Readout, Scale
+from neurodeploy.nn.arguments import (
+    invalid,
+    number,
+    require_choice,
+    require_flags,
+    require_sizes,
+)
+from neurodeploy.nn.layers import BatchNorm, Embedding, Readout, Scale, dropout_of
 from neurodeploy.nn.neurons import PRF, STEEPNESS, SpatialNeuron
-from neurodeploy.nn.recompute import checked_steps, recompute
+from neurodeploy.nn.recompute import recompute
 
 NORMS = ("pre", "post", None)
 AMPLITUDES = ("sn", "tn", "both", "none")
@@ -61,10 +67,10 @@ class SDTCMBlock(torch.nn.Module):
         steepness: float = STEEPNESS,
     ) -> None:
         super().__init__()
-        for name, value, known in (("norm", norm, NORMS), ("amplitude", amplitude, AMPLITUDES)):
-            if value not in known:
-                fix, where = f"one of {known}", f"neurodeploy.nn.{type(self).__name__}"
-                raise InputError("E105", f"no {name} {value!r}", where=where, fix=fix)
+        require_sizes(self, width=width)
+        require_choice(self, "norm", norm, NORMS)
+        require_choice(self, "amplitude", amplitude, AMPLITUDES)
+        require_flags(self, bidirectional=bidirectional, outer_residual=outer_residual)
         how: Any = {"surrogate": surrogate, "steepness": steepness}
         prf: Any = {"dt": dt, "theta": theta, "tau": tau, "v_th": v_th, **how}
         prf["train_tau"] = train_tau
@@ -76,7 +82,7 @@ class SDTCMBlock(torch.nn.Module):
         self.linear1 = torch.nn.Linear(2 * width if bidirectional else width, width)
         self.sn = SpatialNeuron(width, v_th=v_sn, amplitude=amplitude in ("sn", "both"), **how)
         self.linear2 = torch.nn.Linear(width, width)
-        self.dropout = torch.nn.Dropout(dropout) if dropout else None
+        self.dropout = dropout_of(self, dropout)
 
     def forward(self, u: Tensor) -> Tensor:
         """Return the stream after this block, [T, B, width]."""
@@ -139,14 +145,14 @@ class SDTCM(torch.nn.Module):
         **block: Any,
     ) -> None:
         super().__init__()
-        where = "neurodeploy.nn.SDTCM"
-        self.checkpoint_steps = checked_steps(checkpoint_steps, where)
-        if blocks < 1:
-            raise InputError("E105", f"{blocks} blocks", where=where, fix="give it at least one")
-        if tokens is not None and (tokens < 1 or inputs != 1 or input_scale != 1):
+        require_sizes(self, inputs=inputs, width=width, blocks=blocks, classes=classes)
+        given = {"tokens": tokens, "checkpoint_steps": checkpoint_steps}
+        require_sizes(self, **{name: value for name, value in given.items() if value is not None})
+        input_scale = number(self, "input_scale", input_scale)
+        if tokens is not None and (inputs != 1 or input_scale != 1):
             what = f"{tokens} tokens, {inputs} inputs, input_scale {input_scale}"
-            fix = "tokens come as one input, ids, without a scale"
-            raise InputError("E105", what, where=where, fix=fix)
+            raise invalid(self, what, "tokens come as one input, ids, without a scale")
+        self.checkpoint_steps = checkpoint_steps
         self.scale = Scale(inputs, input_scale) if tokens is None else None
         self.encoder: torch.nn.Linear | Embedding = (
             torch.nn.Linear(inputs, width) if tokens is None else Embedding(tokens, width)

@@ -26,9 +26,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from neurodeploy.errors import InputError
+from neurodeploy.nn.arguments import require_choice, require_flags, require_sizes
 from neurodeploy.nn.block_network import BlockNetwork
-from neurodeploy.nn.layers import BatchNorm
+from neurodeploy.nn.layers import BatchNorm, dropout_of
 from neurodeploy.nn.neurons import STEEPNESS, SpatialNeuron
 from neurodeploy.nn.s4d import S4D
 from neurodeploy.nn.sdn import SDN, SurrogateLIF, Threshold
@@ -59,10 +59,10 @@ class _Block(torch.nn.Module):
         method: str,
     ) -> None:
         super().__init__()
-        for name, value, known in (("norm", norm, NORMS), ("norm_kind", norm_kind, KINDS)):
-            if value not in known:
-                fix, where = f"one of {known}", f"neurodeploy.nn.{type(self).__name__}"
-                raise InputError("E105", f"no {name} {value!r}", where=where, fix=fix)
+        require_sizes(self, width=width)
+        require_choice(self, "norm", norm, NORMS)
+        require_choice(self, "norm_kind", norm_kind, KINDS)
+        require_flags(self, bidirectional=bidirectional, residual=residual)
         self.placement, self.norm_kind, self.residual = norm, norm_kind, residual
         self.norm = make_norm(norm_kind, width) if norm else None
         ssm: Any = {"state": state, "init": init, "discretization": discretization, "dt": dt}
@@ -71,7 +71,7 @@ class _Block(torch.nn.Module):
         self.ssm_reverse = S4D(width, **ssm, skip=False, reverse=True) if bidirectional else None
         self.mix = torch.nn.Linear(width, 2 * width)
         self.gate = torch.nn.GLU(-1)
-        self.dropout = torch.nn.Dropout(dropout) if dropout else None
+        self.dropout = dropout_of(self, dropout)
 
     def forward(self, u: Tensor) -> Tensor:
         """Return the stream after this block, [T, B, width]."""

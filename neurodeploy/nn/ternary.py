@@ -17,6 +17,7 @@ from torch import Tensor
 
 from neurodeploy.errors import InputError
 from neurodeploy.kernels.surrogates import SURROGATES
+from neurodeploy.nn.arguments import positive, require_choice, require_sizes, within
 
 THRESHOLDS = ("step", "constant")
 STRAIGHT = "straight"
@@ -73,16 +74,11 @@ class Ternary(torch.nn.Module):
         steepness: float = 2.0,
     ) -> None:
         super().__init__()
-        known = (STRAIGHT, *SURROGATES)
-        if threshold not in THRESHOLDS or surrogate not in known or not 0 <= ratio < float("inf"):
-            raise InputError(
-                "E105",
-                f"threshold {threshold!r}, surrogate {surrogate!r}, ratio {ratio}",
-                where=f"neurodeploy.nn.{type(self).__name__}",
-                fix=f"one of {', '.join(THRESHOLDS)}; one of {', '.join(known)}; a ratio >= 0",
-            )
-        self.ratio, self.threshold, self.momentum = float(ratio), threshold, float(momentum)
-        self.surrogate, self.steepness = surrogate, float(steepness)
+        require_choice(self, "threshold", threshold, THRESHOLDS)
+        require_choice(self, "surrogate", surrogate, (STRAIGHT, *SURROGATES))
+        self.ratio, self.threshold = within(self, "ratio", ratio, 0), threshold
+        self.momentum = within(self, "momentum", momentum, 0, 1)
+        self.surrogate, self.steepness = surrogate, positive(self, "steepness", steepness)
         constant = threshold == "constant"
         self.register_buffer("level", torch.full((), self.ratio) if constant else None)
 
@@ -116,10 +112,8 @@ class GSU(torch.nn.Module):
 
     def __init__(self, width: int, features: int | None = None, **ternary: Any) -> None:
         super().__init__()
-        self.width, self.features = width, features or width
-        if min(self.width, self.features) < 1:
-            what, where = f"width {width}, features {features}", "neurodeploy.nn.GSU"
-            raise InputError("E105", what, where=where, fix="a layer has at least one channel")
+        self.width, self.features = width, width if features is None else features
+        require_sizes(self, width=self.width, features=self.features)
         self.ternary = Ternary(**ternary)
         bound = self.width**-0.5
         self.weight = torch.nn.Parameter(torch.empty(self.features, width).uniform_(-bound, bound))

@@ -125,7 +125,8 @@ def test_a_delayed_spike_is_a_spike():
 
 
 def test_an_amplitude_goes_through():
-    module, x = spiking(STEPS, amplitude=0.7)
+    module, x = spiking(STEPS, amplitude=True)
+    torch.nn.init.constant_(module[1].log_amplitude, np.log(0.7))
     program = nd.compile(nd.trace(module, x), nd.target("asic45"), calibration=x)
     assert value_bits(program, "2") == 1
 

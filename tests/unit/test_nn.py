@@ -156,7 +156,7 @@ BAD_CHOICES = [
     (lambda: Readout("max"), "no readout 'max'"),
     (lambda: SDTCMBlock(3, norm="layer"), "no norm 'layer'"),
     (lambda: SDTCMBlock(3, amplitude=True), "no amplitude True"),
-    (lambda: SDTCM(1, 3, 0, 2), "0 blocks"),
+    (lambda: SDTCM(1, 3, 0, 2), "blocks is 0"),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -12,7 +13,8 @@ from conformance.test_passes import assert_simulator_is_reference
 import neurodeploy as nd
 from neurodeploy.errors import FitError, InputError
 
-OPTIONS = list(product((False, True), (False, True), ("batch", "layer", None), (False, True)))
+NORMS = [("batch", False), ("batch", True), ("layer", False), ("layer", True), (None, False)]
+OPTIONS = list(product((False, True), (False, True), NORMS))
 
 
 def trained(**options):
@@ -36,16 +38,15 @@ def test_the_sizes_of_the_paper(state, printed):
     assert round(count / 1000, 1) == printed
 
 
-@pytest.mark.parametrize(("bidirectional", "residual", "norm", "pre_norm"), OPTIONS)
-def test_every_layout_is_its_equations_its_graph_and_a_program(
-    bidirectional, residual, norm, pre_norm
-):
+@pytest.mark.parametrize(("bidirectional", "residual", "norms"), OPTIONS)
+def test_every_layout_is_its_equations_its_graph_and_a_program(bidirectional, residual, norms):
+    norm, pre_norm = norms
     model = trained(bidirectional=bidirectional, residual=residual, norm=norm, pre_norm=pre_norm)
     block, x = model.blocks[0], torch.randn(20, 4, 2, dtype=torch.float64)
     with torch.no_grad():
         u = torch.randn(20, 4, 8, dtype=torch.float64)
         same = torch.nn.Identity()
-        first = block.norm if norm and pre_norm else same
+        first = block.norm if pre_norm else same
         last = block.norm if norm and not pre_norm else same
         y = block.s4d(first(u)) + (block.s4d_reverse(first(u)) if bidirectional else 0)
         z = torch.nn.functional.gelu(block.layer_norm(block.gsu(y)))
@@ -103,8 +104,15 @@ def test_checkpoints_and_wrong_values(tmp_path):
         with pytest.raises(InputError) as caught:
             nd.nn.GSUBlock(4, **wrong)
         assert caught.value.code == "E105"
-    with pytest.raises(InputError, match="0 blocks"):
+    with pytest.raises(InputError, match="blocks is 0"):
         nd.nn.GSUNetwork(1, 4, 0, 2)
+
+
+@pytest.mark.parametrize("build", [nd.nn.GSUBlock, partial(nd.nn.GSUNetwork, 1, 4, 1)])
+def test_without_a_norm_there_is_no_pre_norm(build):
+    with pytest.raises(InputError, match="pre_norm without a norm") as caught:
+        build(4, norm=None, pre_norm=True)
+    assert (caught.value.code, "pre_norm=False" in caught.value.fix) == ("E105", True)
 
 
 def test_it_trains():

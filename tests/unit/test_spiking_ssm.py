@@ -195,7 +195,7 @@ def test_an_onnx_file_cannot_hold_a_surrogate(tmp_path):
         (lambda: Threshold(2, 0.0), "v_th is 0.0"),
         (lambda: SpikingSSMBlock(2, norm="sometimes"), "no norm 'sometimes'"),
         (lambda: BinaryS4DBlock(2, norm_kind="group"), "no norm_kind 'group'"),
-        (lambda: SpikingSSM(2, 2, 0, 2), "0 blocks"),
+        (lambda: SpikingSSM(2, 2, 0, 2), "blocks is 0"),
     ],
 )
 def test_what_they_refuse(make, says):
