@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
 from neurodeploy.errors import InputError
 from neurodeploy.targets.prices import Prices, read_prices
 from neurodeploy.targets.schema import Target, read_target
+from neurodeploy.targets.toml import meant
 
 
 def _shipped() -> Path:
@@ -30,9 +30,15 @@ def price_names() -> list[str]:
 def target(name: str) -> Target:
     """Return a shipped target by name, or the one in the file that `name` is the path of.
 
-    Raises InputError E201 for an unknown name, E101 and E202 for a bad file.
+    Raises InputError E201 for an unknown name, of a target or of the price table that a target
+    names, E101 and E202 for a bad file, of either.
     """
-    return read_target(find_toml(name, _shipped(), target_names(), "target"))
+    path = find_toml(name, _shipped(), target_names(), "target")
+    found = read_target(path)
+    if found.prices is not None:
+        home = _shipped() / "prices"
+        read_prices(find_toml(found.prices, home, price_names(), "price table", str(path)))
+    return found
 
 
 def prices(name: str) -> Prices:
@@ -40,19 +46,19 @@ def prices(name: str) -> Prices:
     return read_prices(find_toml(name, _shipped() / "prices", price_names(), "price table"))
 
 
-def find_toml(name: str, home: Path, known: Sequence[str], what: str) -> Path:
+def find_toml(name: str, home: Path, known: Sequence[str], what: str, where: str = "") -> Path:
     """Return the file that `name` is the path of, or else `home`/name.toml.
 
-    Raises InputError E201 if that is none of the `known` names of such a `what`.
+    Raises InputError E201 if that is none of the `known` names of such a `what`; `where` is the
+    file that names it, if one does.
     """
     if name.endswith(".toml"):
         return Path(name)
     if name in known:
         return home / f"{name}.toml"
-    near = [one for one in known if one.startswith(name)] or get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
     raise InputError(
         "E201",
         f"unknown {what} {name!r}",
-        fix=f"{hint}known: {', '.join(known)}; or give the path of a .toml file",
+        where=where,
+        fix=f"{meant(name, known)}known: {', '.join(known)}; or give the path of a .toml file",
     )

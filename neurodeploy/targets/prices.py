@@ -8,13 +8,14 @@ Every number has a source and a grade.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from neurodeploy.targets.toml import load_toml, malformed, record, sourced
+from neurodeploy.targets.toml import load_toml, malformed, meant, record, sourced
 
 GRADES = ("measured silicon", "simulated", "literature convention")
 
@@ -91,6 +92,9 @@ def read_prices(path: Path) -> Prices:
         _above_zero(f"power_w.{key}", value, path)
     for key, ends in prices.ranges_pj.items():
         _range(prices, key, ends, path)
+    for key in prices.grades:
+        if key not in prices.energy_pj:
+            raise malformed(path, f"grades.{key} is of no price", f"give energy_pj.{key} too")
     for grade in (prices.grade, *prices.grades.values()):
         if grade not in GRADES:
             raise malformed(path, f"grade {grade!r} is unknown", f"one of: {', '.join(GRADES)}")
@@ -110,12 +114,12 @@ def meaning(key: str) -> str | None:
 def _known(key: str, table: str, path: Path) -> None:
     if meaning(key) is None:
         families = "add_int8, mul_fp32, … (any width), sram_32kib_64b, … (any size)"
-        fix = f"known: {', '.join(PRICED)}, {families}"
+        fix = f"{meant(key, PRICED)}known: {', '.join(PRICED)}, {families}"
         raise malformed(path, f"unknown key '{table}.{key}'", fix)
 
 
 def _above_zero(key: str, value: Any, path: Path) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise malformed(path, f"{key} is {value!r}", "leave the key out if the cost is not known")
 
 

@@ -7,15 +7,33 @@ modelled".
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 from neurodeploy.arith import OVERFLOWS, ROUNDINGS
 from neurodeploy.targets.cycles import Grid, Machine, problem
-from neurodeploy.targets.toml import load_toml, malformed, record, sourced
+from neurodeploy.targets.toml import load_toml, malformed, meant, record, sourced
 
+#: What a neuron core can be said to do in one update: the words of `arith`, and what a target has
+#: a unit for: the kinds of vector operations of `program.vector`.
+WORDS: tuple[str, ...] = (
+    "mul",
+    "add",
+    "sub",
+    "write",
+    "ge",
+    "gt",
+    "select",
+    "count",
+    "times",
+    "largest",
+)
+WORDS += ("read", "total", "layernorm", "gelu", "relu", "glu", "lstm", "product")
+WORDS += ("ternary", "ternary_step", "rescale", "delay")
+BUNDLES = ("lava",)
+WIDEST = 32  # of weights and values: their products must fit the 63 bits of the simulator
 T = TypeVar("T", Machine, Grid)
 
 
@@ -105,29 +123,52 @@ def read_target(path: Path) -> Target:
     """Read the target file at `path`.
 
     Raises InputError E101 (unreadable) or E202 naming file and key: missing or unknown keys, a
-    value of the wrong type or out of range, a number without a source.
+    value of the wrong type or out of range, a word that is not known, a number without a source.
     """
     raw = load_toml(path)
     parts: dict[str, Any] = {}
     for key, cls in (("chip", Chip), ("core", Core), ("numbers", Numbers), ("timing", Timing)):
-        table = raw.pop(key, {})
-        parts[key] = record(cls, table, path, key)
-        sourced([f"{key}.{name}" for name in table], raw.get("sources", {}), path)
+        parts[key] = record(cls, raw.get(key, {}), path, key)
     parts["cycles"] = _optional(raw, "cycles", Machine, parts["chip"], path)
     parts["mesh"] = _optional(raw, "mesh", Grid, parts["chip"], path)
+    if parts["cycles"] and parts["mesh"]:
+        raise malformed(path, "[mesh] beside [cycles], which says where cores are", "drop [mesh]")
     for key in ("words", "not_modelled"):
-        parts[key] = tuple(raw.pop(key, ()))
-    parts |= {key: raw.pop(key, None) for key in ("prices", "bundle")}
-    target = record(Target, {**raw, **parts}, path, "")
+        if key in raw or key != "words":
+            parts[key] = _texts(raw.get(key, []), key, path)
+    parts |= {key: raw.get(key) for key in ("prices", "bundle")}
+    target = record(Target, {"sources": {}, **raw, **parts}, path, "")
+    tables = ("chip", "core", "numbers", "timing", "cycles", "mesh")
+    numbers = [f"{table}.{key}" for table in tables for key in raw.get(table, ())]
+    sourced(numbers, target.sources, path, also=[*raw])
     for key, allowed in (("rounding", ROUNDINGS), ("overflow", OVERFLOWS)):
-        if getattr(target.numbers, key) not in allowed:
-            raise malformed(path, f"numbers.{key} is unknown", f"use one of {', '.join(allowed)}")
+        _known(f"numbers.{key}", getattr(target.numbers, key), allowed, path)
+    if not target.words:
+        raise malformed(path, "words is empty", f"name some of {', '.join(WORDS)}")
+    for word in target.words:
+        _known("words", word, WORDS, path)
+    if target.bundle is not None:
+        _known("bundle", target.bundle, BUNDLES, path)
     _in_range(target, path)
     least, most = target.numbers.coef_bits - 1, min(31, 62 - target.numbers.state_bits)
     if not least <= target.numbers.coef_frac <= most:
         fix = f"use {least} (coef_bits - 1) to {most}: products of registers must fit 63 bits"
         raise malformed(path, f"numbers.coef_frac is {target.numbers.coef_frac}", fix)
     return target
+
+
+def _texts(value: Any, key: str, path: Path) -> tuple[str, ...]:
+    """Return a list of texts; raise InputError E202 for anything else."""
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise malformed(path, f"{key} is {value!r}", f'give a list, {key} = ["...", "..."]')
+    return tuple(value)
+
+
+def _known(key: str, value: str, known: Sequence[str], path: Path) -> None:
+    """Raise InputError E202 unless the value of a key is one that is known."""
+    if value not in known:
+        fix = f"{meant(value, known)}known: {', '.join(known)}"
+        raise malformed(path, f"{key} is unknown: {value!r}", fix)
 
 
 def _in_range(target: Target, path: Path) -> None:
@@ -143,15 +184,19 @@ def _in_range(target: Target, path: Path) -> None:
         value = getattr(getattr(target, table), name)
         if isinstance(value, int) and not isinstance(value, bool) and value < bound:
             raise malformed(path, f"{key} is {value}", f"give at least {bound}")
+    names = ("weight_bits", "input_bits", "message_bits", "readout_bits")
+    most = dict.fromkeys(names, WIDEST) | {"current_bits": 62 - target.numbers.shift_max}
+    for name, bound in most.items():
+        if (value := getattr(target.numbers, name)) > bound:
+            fix = f"give at most {bound}: what is computed of them must fit 63 bits"
+            raise malformed(path, f"numbers.{name} is {value}", fix)
 
 
 def _optional(raw: dict[str, Any], key: str, cls: type[T], chip: Chip, path: Path) -> T | None:
-    """Take the table [cycles] or [mesh] out of `raw`, if it is there, and check it."""
-    table = raw.pop(key, None)
-    if table is None:
+    """Return the table [cycles] or [mesh] of a file, checked, if it is there."""
+    if key not in raw:
         return None
-    found = record(cls, table, path, key)
-    sourced([f"{key}.{name}" for name in table], raw.get("sources", {}), path)
+    found = record(cls, raw[key], path, key)
     wrong = problem(found, key, chip.cores)
     if wrong is not None:
         raise malformed(path, *wrong)

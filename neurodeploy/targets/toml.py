@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -39,15 +40,33 @@ def malformed(path: Path, what: str, fix: str) -> InputError:
     return InputError("E202", what, where=str(path), fix=fix)
 
 
-def sourced(keys: list[str], sources: Mapping[str, str], path: Path) -> None:
-    """Raise InputError E202 unless every key has a source."""
+def meant(name: str, known: Iterable[str]) -> str:
+    """Return "did you mean ...? " of the known name that is nearest, or nothing if none is near."""
+    names = list(known)
+    near = [one for one in names if one.startswith(name)] or get_close_matches(name, names, n=1)
+    return f"did you mean {near[0]!r}? " if near else ""
+
+
+def sourced(
+    keys: Sequence[str], sources: Mapping[str, Any], path: Path, also: Sequence[str] = ()
+) -> None:
+    """Raise InputError E202 unless every key has a source, and every source one of them.
+
+    also: keys that may have a source, and need none.
+    """
     for key in keys:
-        if not sources.get(key):
+        source = sources.get(key)
+        if not isinstance(source, str) or not source.strip():
             raise malformed(path, f"{key} has no source", f'add [sources] "{key}" = "paper, table"')
+    for key in sorted({*sources} - {*keys, *also}):
+        fix = f"{meant(key, keys)}leave out sources of what the file does not have"
+        raise malformed(path, f"the source {key!r} is of nothing in the file", fix)
 
 
 def record(cls: type[T], raw: Mapping[str, Any], path: Path, table: str) -> T:
     """Return `raw`, the table of that name, as a dataclass; raises InputError E202 naming a key."""
+    if not isinstance(raw, Mapping):
+        raise malformed(path, f"{table} is {raw!r}", f"make it a table, [{table}]")
     known = {item.name: item for item in fields(cls)}  # type: ignore[arg-type]
     required = {
         name
@@ -57,7 +76,9 @@ def record(cls: type[T], raw: Mapping[str, Any], path: Path, table: str) -> T:
     for wrong, what in ((set(raw) - set(known), "unknown"), (required - set(raw), "missing")):
         if wrong:
             key = ".".join(filter(None, (table, min(wrong))))
-            raise malformed(path, f"{what} key {key!r}", f"known keys: {', '.join(sorted(known))}")
+            hint = meant(min(wrong), known) if what == "unknown" else ""
+            fix = f"{hint}known keys: {', '.join(sorted(known))}"
+            raise malformed(path, f"{what} key {key!r}", fix)
     for name, kind in get_type_hints(cls).items():
         if name in raw and not _fits(raw[name], kind):
             key = ".".join(filter(None, (table, name)))

@@ -3,9 +3,12 @@ from __future__ import annotations
 import pytest
 
 from neurodeploy.errors import InputError
+from neurodeploy.neurons import SPECS
+from neurodeploy.program.vector import KINDS
 from neurodeploy.targets import price_names, prices, target, target_names
 from neurodeploy.targets.find import _shipped
 from neurodeploy.targets.prices import GRADES, meaning
+from neurodeploy.targets.schema import WORDS
 
 LOIHI = (_shipped() / "loihi2.toml").read_text()
 ASIC = (_shipped() / "asic45.toml").read_text()
@@ -79,6 +82,26 @@ def test_the_literatures_convention():
         ("shift_max = 15", "shift_max = -17", "E202", "numbers.shift_max is -17"),
         ("synapse_delay = 1", "synapse_delay = -1", "E202", "timing.synapse_delay is -1"),
         ("max_delay = 63", "max_delay = 0", "E202", "timing.max_delay is 0"),
+        ('"mul", "add"', '"mul", "ad"', "E202", "words is unknown: 'ad'"),
+        ('words = ["mul", "add"', 'words = "mul"#', "E202", "words is 'mul'"),
+        ('words = ["mul", "add"', "words = [1]#", "E202", "words is [1]"),
+        ('words = ["mul", "add"', "words = []#", "E202", "words is empty"),
+        ('words = ["mul", "add"', "#", "E202", "missing key 'words'"),
+        ('bundle = "lava"', 'bundle = "larva"', "E202", "bundle is unknown: 'larva'"),
+        ('bundle = "lava"', "bundle = 3", "E202", "bundle is 3"),
+        ('bundle = "lava"', "prices = true", "E202", "prices is True"),
+        ('bundle = "lava"', 'prices = "paper54"', "E201", "unknown price table 'paper54'"),
+        ("not_modelled = [", 'not_modelled = "heat"\nwhat = [', "E202", "not_modelled is 'heat'"),
+        ("cores = 128", "cores = true", "E202", "chip.cores is True"),
+        ("cores = 128", "cores = 128\ncores = 128", "E202", "not valid TOML"),
+        ("cores = 128", "cores = 128.0", "E202", "chip.cores is 128.0"),
+        ("[timing]", "[timings]", "E202", "missing key 'timing.max_delay'"),
+        ('"chip.cores" = "', '"chip.cores" = "" #', "E202", "chip.cores has no source"),
+        ('"chip.cores" = "', '"chip.cores" = 3 #', "E202", "chip.cores has no source"),
+        ("[sources]", '[sources]\n"chip.core" = "me"', "E202", "'chip.core' is of nothing"),
+        ("message_bits = 24", "message_bits = 33", "E202", "numbers.message_bits is 33"),
+        ("current_bits = 32", "current_bits = 48", "E202", "numbers.current_bits is 48"),
+        ("readout_bits = 16", "readout_bits = 64", "E202", "numbers.readout_bits is 64"),
     ],
 )
 def test_a_bad_target_file_is_named_and_explained(tmp_path, old, new, code, says):
@@ -106,6 +129,11 @@ def test_a_bad_target_file_is_named_and_explained(tmp_path, old, new, code, says
         ("[sources]", "[power_w]\nfan = 1\n[sources]", "unknown key 'power_w.fan'"),
         ("[sources]", "[power_w]\nchip = 1\n[sources]", "power_w.chip has no source"),
         ("[sources]", "[time_ns]\nhop_z = 1\n[sources]", "unknown key 'time_ns.hop_z'"),
+        ("[sources]", "[grades]\nmul_int8 = 'simulated'\n[sources]", "grades.mul_int8 is of no"),
+        ("synapse_add = 0.9", "synapse_add = inf", "energy_pj.synapse_add is inf"),
+        ("synapse_add = 0.9", "synapse_add = true", "energy_pj.synapse_add is True"),
+        ("[energy_pj]", "[energy]", "unknown key 'energy'"),
+        ("[sources]", "[sources]\nmul_int8 = 'me'", "the source 'mul_int8' is of nothing"),
         ("[sources]", "[grades]\nneuron_add = 'new'\n[sources]", "grade 'new' is unknown"),
     ],
 )
@@ -126,6 +154,69 @@ def test_unknown_names_come_with_a_suggestion():
     assert "did you mean 'loihi2'?" in caught.value.fix
     with pytest.raises(InputError, match="unknown price table 'paper'"):
         prices("paper")
+
+
+FILE = "name = 'x'\ntitle = 'x'\nwords = ['mul']\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "missing key 'chip.cores'"),
+        (FILE + "chip = 3", "chip is 3"),
+        (FILE + "[[chip]]\ncores = 3", "chip is [{'cores': 3}]"),
+        ("sources = 'me'\n" + LOIHI.partition("[sources]")[0], "sources is 'me'"),
+        ("cycles = 3\n" + LOIHI, "cycles is 3"),
+        ("mesh = []\n" + LOIHI, "mesh is []"),
+        (ASIC.replace("[cycles]", "[mesh]\nx = 8\ny = 8\n[cycles]"), "[mesh] beside [cycles]"),
+    ],
+)
+def test_what_is_no_table_is_named_and_explained(tmp_path, text, says):
+    path = tmp_path / "chip.toml"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        target(str(path))
+    assert (caught.value.code, caught.value.where) == ("E202", str(path))
+    assert says in caught.value.what
+    assert caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "near"),
+    [
+        ('"mul", "add"', '"mull", "add"', "mul"),
+        ('bundle = "lava"', 'prices = "horowitz54"', "horowitz45"),
+        ('bundle = "lava"', 'bundle = "larva"', "lava"),
+        ('title = "Intel', 'titel = "Intel', "title"),
+        ('rounding = "toward_zero"', 'rounding = "towards_zero"', "toward_zero"),
+        ("[sources]", '[sources]\n"chip.core" = "me"', "chip.cores"),
+    ],
+)
+def test_the_nearest_name_is_suggested(tmp_path, old, new, near):
+    assert old in LOIHI
+    path = tmp_path / "chip.toml"
+    path.write_text(LOIHI.replace(old, new, 1))
+    with pytest.raises(InputError) as caught:
+        target(str(path))
+    assert f"did you mean {near!r}?" in caught.value.fix
+
+
+def test_a_bad_price_table_is_found_with_the_target_that_names_it(tmp_path):
+    table, path = tmp_path / "prices.toml", tmp_path / "chip.toml"
+    path.write_text(f"prices = {str(table)!r}\n{LOIHI}")
+    with pytest.raises(InputError) as caught:
+        target(str(path))
+    assert (caught.value.code, caught.value.where) == ("E101", str(table))
+    table.write_text(PAPER.replace("synapse_add = 0.9", "synapse_add = 0"))
+    with pytest.raises(InputError, match=r"energy_pj\.synapse_add is 0"):
+        target(str(path))
+    table.write_text(PAPER)
+    assert target(str(path)).prices == str(table)
+
+
+def test_the_words_are_those_of_the_neurons_and_vector_operations():
+    steps = [spec.traced(how).words for spec in SPECS.values() for how in spec.variants()]
+    assert frozenset().union(*steps, KINDS) == set(WORDS)
 
 
 def test_a_missing_file_is_unreadable():
