@@ -8,7 +8,7 @@ so the same code runs, and gives the same integers, on any processor. Addresses 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -197,6 +197,25 @@ class Code:
         place = self.at.inttoptr(address.raw, value.kind.as_pointer())
         self.at.store(value.raw, place, align=align)
 
+    def add_at_once(self, value: Value, address: Value) -> Value:
+        """Add to an integer in memory, whatever other threads do; return what it was.
+
+        Who sees the sum sees what this thread wrote before.
+        """
+        place = self.at.inttoptr(address.raw, value.kind.as_pointer())
+        return Value(self, self.at.atomic_rmw("add", place, value.raw, "seq_cst"))
+
+    def load_at_once(self, address: Value) -> Value:
+        """Read a 64-bit integer that other threads add to."""
+        place = self.at.inttoptr(address.raw, I64.as_pointer())
+        return Value(self, self.at.load_atomic(place, "seq_cst", 8))
+
+    def go(self, address: Value, *arguments: Value) -> None:
+        """Call a function of 64-bit integers that is at an address."""
+        kind = ir.FunctionType(ir.VoidType(), [I64] * len(arguments))
+        function = self.at.inttoptr(address.raw, kind.as_pointer())
+        self.at.call(function, [a.raw for a in arguments])
+
     def fields(self, address: Value, names: Sequence[str]) -> dict[str, Value]:
         """Read a record of 64-bit integers."""
         return {name: self.load(address + 8 * i, I64) for i, name in enumerate(names)}
@@ -233,6 +252,18 @@ class Code:
         self.at.position_at_end(body)
         yield Value(self, index)
         index.add_incoming(self.at.add(index, I64(step)), self.at.block)
+        self.at.branch(head)
+        self.at.position_at_end(after)
+
+    @contextmanager
+    def during(self, condition: Callable[[], Value]) -> Iterator[None]:
+        """Repeat what is written inside as long as the condition, written in front, holds."""
+        head, body, after = (self._function.append_basic_block(n) for n in ("head", "body", "end"))
+        self.at.branch(head)
+        self.at.position_at_end(head)
+        self.at.cbranch(condition().raw, body, after)
+        self.at.position_at_end(body)
+        yield
         self.at.branch(head)
         self.at.position_at_end(after)
 

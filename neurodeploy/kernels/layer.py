@@ -139,21 +139,29 @@ def source(form: Form, *, compress: bool) -> str:
     """Return the module of a kernel as text."""
     code = Code("layer", "record", "scratch", "first", "last")
     a = {**code.fields(code.arguments["record"], record(form)), **code.arguments}
+    totals = {name: code.variable(code.number(I64, 0)) for name in _counted(form)}
     with code.loop(a["first"], a["last"]) as b:
-        lost = code.variable(code.number(I64, 0))
         with code.loop(0, a["steps"]) as i:
             there = b * a["steps"] + a["origin"] + i * a["way"]
-            row = _row(code, form, a, b, there, compress)
+            row = _row(code, form, a, b, there, totals, compress)
             if form.cell is not None:
                 out = a["out"] + there * a["out_row"]
-                _update(code, form.cell, a, b, i, out, row, lost)
+                _update(code, form.cell, a, b, i, out, row, totals["lost"])
                 if any(feed.own for feed in form.feeds):
                     _keep(code, form.cell, a, b, out)
-        if form.cell is not None:
-            _add_to(code, a["lost"], lost.get())
-            if form.cell.most:
-                _add_to(code, a["spikes"], _spikes(code, form.cell, a, b))
+        if form.cell is not None and form.cell.most:
+            _count_spikes(code, form.cell, a, b, totals["spikes"])
+    for name, total in totals.items():
+        code.add_at_once(total.get(), a[name])
     return code.finished()
+
+
+def _counted(form: Form) -> tuple[str, ...]:
+    """Return the names of what is counted."""
+    events = tuple(f"{i}.events" for i in range(len(form.feeds)))
+    if form.cell is None:
+        return events
+    return (*events, "spikes", "lost") if form.cell.most else (*events, "lost")
 
 
 def _keep(code: Code, cell: Cell, a: Mapping[str, Value], b: Value, out: Value) -> None:
@@ -163,18 +171,14 @@ def _keep(code: Code, cell: Cell, a: Mapping[str, Value], b: Value, out: Value) 
         code.store(code.load(out + at, kind), a["before"] + b * a["out_row"] + at)
 
 
-def _spikes(code: Code, cell: Cell, a: Mapping[str, Value], b: Value) -> Value:
+def _count_spikes(
+    code: Code, cell: Cell, a: Mapping[str, Value], b: Value, total: Variable
+) -> None:
     """Count the spikes of all steps of a sample."""
     kind, sample = cell.sent, a["steps"] * a["out_row"]
-    total = code.variable(code.number(I64, 0))
     with code.loop(0, sample, size(kind)) as at:
         word = code.load(a["out"] + b * sample + at, kind)
         total.set(total.get() + (word.ones() if kind is I64 else word.signed(I64)))
-    return total.get()
-
-
-def _add_to(code: Code, place: Value, value: Value) -> None:
-    code.store(code.load(place, I64) + value, place)
 
 
 def _row(
@@ -183,6 +187,7 @@ def _row(
     a: Mapping[str, Value],
     b: Value,
     there: Value,
+    totals: Mapping[str, Variable],
     compress: bool,
 ) -> Value:
     """Return the address of this step's currents, the feeds added."""
@@ -209,7 +214,8 @@ def _row(
             fired = events.listed(code, bits, f["senders"], a["scratch"], compress=compress)
             events.add_rows(code, rows, fired, a["scratch"], base, out)
             heard = fired.events
-        _add_to(code, f["events"], heard)
+        total = totals[f"{n}.events"]
+        total.set(total.get() + heard)
         base = out
     assert base is not None
     return base

@@ -6,6 +6,7 @@ import ctypes
 import hashlib
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from threading import Lock
@@ -16,18 +17,28 @@ from llvmlite import __version__
 
 from neurodeploy.kernels.cache import cache_folder
 
-Function = Callable[..., None]
-
 _LOCK = Lock()
 _LINKED: list[Any] = []  # what must live as long as its code may run
 _SIGNED = 32  # bytes of a kept file that are the digest of the rest
 
 
+@dataclass(frozen=True, eq=False)
+class Function:
+    """Compiled code, and where it is; `call` takes 64-bit integers, and needs no lock."""
+
+    address: int
+    call: Callable[..., None]
+
+    def __call__(self, *arguments: int) -> None:
+        """Call it."""
+        self.call(*arguments)
+
+
 def compiled(text: str, name: str, arguments: int) -> Function:
-    """Return the function `name` of a module, of so many 64-bit integers; it needs no lock."""
+    """Return the function `name` of a module, of so many 64-bit integers."""
     with _LOCK:
         address = _address(text, name)
-    return ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * arguments)(address)
+    return Function(address, ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * arguments)(address))
 
 
 @cache

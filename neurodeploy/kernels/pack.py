@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,9 @@ KINDS |= {np.dtype(np.float32): F32, np.dtype(np.float64): F64}
 _AT_ONCE = 16  # bits that become numbers together
 
 #: Addresses, sizes and byte distances, those of x first: x [T, B, channels], bits uint64
-#: [B, T, words]; others, the last, is written: a bit of it is set if there was any other number
-#: than 0 and 1.
-RECORD = ("x", "step", "sample", "channels", "steps", "bits", "words", "others")
+#: [B, T, words]. The last two are added to: how many numbers are neither 0 nor 1, and of floats
+#: how often 64 channels hold one that is not finite.
+RECORD = ("x", "step", "sample", "channels", "steps", "bits", "words", "clipped", "broken")
 
 #: Of the way back: out int32 [T, B, channels] and its byte distances; bits uint64 [B, T, words].
 BACK = ("out", "step", "sample", "bits", "words", "steps", "channels")
@@ -26,7 +27,10 @@ BACK = ("out", "step", "sample", "bits", "words", "steps", "channels")
 
 @cache
 def kernel(kind: Any) -> Function:
-    """Return `run(record, scratch, first, last)` for numbers of a kind; scratch is not used."""
+    """Return `run(record, scratch, first, last)` for numbers of a kind; scratch is not used.
+
+    A number's bit is that of the nearer of 0 and 1, as `to_integers` has it: 0.5 is 0.
+    """
     return compiled(source(kind), "pack", 4)
 
 
@@ -34,17 +38,25 @@ def source(kind: Any) -> str:
     """Return the module of a kernel as text."""
     number, width = KINDS[kind], kind.itemsize
     code = Code("pack", "record", "scratch", "first", "last")
-    place = code.arguments["record"]
-    a = code.fields(place, RECORD)
-    wrong = code.variable(code.number(I64, 0))
+    a = code.fields(code.arguments["record"], RECORD)
+    clipped, broken = (code.variable(code.number(I64, 0)) for _ in range(2))
+    sign, least = {"f": (">", 0.5), "i": (">", 0)}.get(kind.kind, ("!=", 0))
+
+    def mask(conditions: Value) -> Value:
+        return conditions.bits().unsigned(I64)
 
     def word(address: Value, count: int) -> Value:
-        """Return the bits of so many channels; note if one is neither 0 nor 1."""
+        """Return the bits of so many channels; count those that are neither 0 nor 1."""
         values = code.load(address, lanes(number, count))
-        one = values.compare("==", 1).bits().unsigned(I64)
-        zero = values.compare("==", 0).bits().unsigned(I64)
-        wrong.set(wrong.get() | ((one | zero) ^ code.number(I64, -1).unsigned_shift(64 - count)))
-        return one
+        spikes = mask(values.compare("==", 0)) | mask(values.compare("==", 1))
+        others = spikes ^ code.number(I64, -1).unsigned_shift(64 - count)
+        with code.when(others.compare("!=", 0)):
+            clipped.set(clipped.get() + others.ones())
+            if kind.kind == "f":
+                finite = values.compare("<", inf).bits() & values.compare(">", -inf).bits()
+                whole = finite.unsigned(I64).compare("==", (1 << count) - 1 if count < 64 else -1)
+                broken.set(broken.get() + 1 - whole.unsigned(I64))
+        return mask(values.compare(sign, least))
 
     samples = code.arguments["first"], code.arguments["last"]
     with code.loop(0, a["steps"]) as t, code.loop(*samples) as b:
@@ -61,7 +73,8 @@ def source(kind: Any) -> str:
             done = until
         with code.when(whole.compare("<", a["words"])):
             code.store(rest.get(), out + whole * 8)
-    code.store(wrong.get(), place + 8 * RECORD.index("others"))
+    code.add_at_once(clipped.get(), a["clipped"])
+    code.add_at_once(broken.get(), a["broken"])
     return code.finished()
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache, partial
 from itertools import pairwise
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_SMALL = 20_000  # element updates below which starting threads costs more than it saves
+_SMALL = 20_000  # element updates for which it is not worth it to start a thread
 
 
 def thread_count() -> int:
@@ -33,6 +33,12 @@ if hasattr(os, "register_at_fork"):  # a child inherits the pool without its thr
     os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
+def threads_for(work: int, samples: int) -> int:
+    """Return how many threads so many element updates of so many samples are worth."""
+    most = min(samples, work // _SMALL)
+    return 1 if most <= 1 else min(thread_count(), most)
+
+
 def share(
     kernel: Callable[..., None], *args: Any, samples: int, work: int, threads: int = 0
 ) -> None:
@@ -40,8 +46,8 @@ def share(
 
     On at most `threads` threads, and never more than `thread_count()`; 0 means no other bound.
     """
-    parts = min(threads or samples, thread_count(), samples)
-    if parts <= 1 or work < _SMALL:
+    parts = threads_for(work, min(threads or samples, samples))
+    if parts == 1:
         kernel(*args, 0, samples)
         return
     edges = [samples * i // parts for i in range(parts + 1)]
@@ -60,7 +66,7 @@ def each_part(job: Callable[[int, int], None], samples: int, *, most: int, work:
 
     Each thread takes one part after another.
     """
-    threads = 1 if work < _SMALL else min(thread_count(), max(samples, 1))
+    threads = threads_for(work, samples)
     count = max(threads, -(-samples // max(most, 1)))
     if count == 1:
         job(0, samples)
@@ -90,3 +96,16 @@ def _spread(jobs: Sequence[Callable[[], T]], threads: int) -> list[T]:
     for error in filter(None, failed):
         raise error
     return [found[i] for i in range(len(jobs))]
+
+
+def alongside(job: Callable[[int], object], threads: int) -> list[Future[object]]:
+    """Do `job(0)` here; return those `job(i)`, one on each other thread, that have begun by then.
+
+    They are for work that is shared: one that has not begun when this thread is done is not needed.
+    """
+    others = [_pool(threads - 1).submit(job, i) for i in range(1, threads)]
+    try:
+        job(0)
+    finally:
+        begun = [other for other in others if not other.cancel()]
+    return begun

@@ -56,8 +56,7 @@ def run_from(program, current, starts):
     (stage,) = runner._stages
     width = program["n"].width
     stage.calls[0].z[..., :width] = starts
-    runner.input.graded[..., :width] = current.transpose(1, 0, 2)
-    runner.advance()
+    runner.advance(current, None)
     lost = int(runner.counts[-1].sum())
     sent = stage.values.whole().transpose(1, 0, 2)
     return sent, stage.states, lost, made["n"][0].form.cell.width.bits

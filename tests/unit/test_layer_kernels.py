@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from neurodeploy.arith import OVERFLOWS, ROUNDINGS, Fixed
 from neurodeploy.backends.simulator import layers as layers_module
-from neurodeploy.backends.simulator.inputs import readable, take
+from neurodeploy.backends.simulator.inputs import packing, readable, take
 from neurodeploy.backends.simulator.memory import Values, address, padded, record, words, zeros
 from neurodeploy.backends.simulator.run import Simulator
+from neurodeploy.errors import InputError
 from neurodeploy.kernels import native, pack
 from neurodeploy.kernels.events import byte_count, planes
 from neurodeploy.kernels.layer import Feed, Form, kernel, list_bytes
@@ -19,7 +20,7 @@ from neurodeploy.kernels.layer import record as fields
 from neurodeploy.kernels.ranges import Range, width
 from neurodeploy.neurons import SPECS
 from neurodeploy.program.ir import Program, Readout, Source, Stream
-from neurodeploy.program.reference import execute
+from neurodeploy.program.reference import execute, to_integers
 from neurodeploy.program.synapses import Dense
 from neurodeploy.targets import target
 
@@ -167,15 +168,41 @@ def test_arrays_of_zeros_and_ones_become_bits_and_numbers_again(kind, channels):
         assert (room[:, 0] == -1).all()
 
 
-@pytest.mark.parametrize(("value", "spikes"), [(0.5, 0), (0.51, 1), (-0.4, 0), (2, 1), (-1, 0)])
-def test_other_numbers_are_rounded_to_spikes_and_count_as_clipped(value, spikes):
-    source = Source(name="input", width=70, low=0, high=1, unit=1.0)
-    x = np.zeros((2, 3, 70))
-    x[1, 2, 69] = value
-    into = Values(70, bits=zeros((3, 2, 2), np.uint64))
-    assert take(source, x, into) == 1
-    assert into.whole().sum() == spikes
-    assert into.whole()[2, 1, 69] == spikes
+OTHERS = (0.5, 0.51, -0.4, 1.49, 2, -1, 3, 127, -128, 200, 255, 1e30, -1e30)
+
+
+@pytest.mark.parametrize("kind", list(pack.KINDS), ids=str)
+@pytest.mark.parametrize("channels", [1, 63, 70, 130])
+def test_other_numbers_are_rounded_to_spikes_and_count_as_clipped(kind, channels):
+    rng = np.random.default_rng(channels)
+    source = Source(name="input", width=channels, low=0, high=1, unit=1.0)
+    fit = [
+        v
+        for v in OTHERS
+        if kind.kind == "f" or (v == int(v) and np.can_cast(np.min_scalar_type(int(v)), kind))
+    ]
+    for share in (0.01, 0.5):
+        x = (rng.random((5, 4, channels)) < 0.4).astype(kind)
+        there = rng.random(x.shape) < share
+        x[there] = rng.choice(np.array(fit or [1], kind), there.sum())
+        want, clipped = to_integers(source, x)
+        into = Values(channels, bits=zeros((4, 5, words(channels)), np.uint64))
+        assert packing(source, x, into) is not None
+        assert take(source, x, into) == clipped
+        np.testing.assert_array_equal(into.whole(), want.transpose(1, 0, 2))
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("channel", [0, 63, 64, 79, 80, 81])
+def test_what_is_no_number_is_refused(kind, value, channel):
+    source = Source(name="input", width=82, low=0, high=1, unit=1.0)
+    x = np.zeros((2, 3, 82), kind)
+    x[1, 2, channel] = value
+    into = Values(82, bits=zeros((3, 2, 2), np.uint64))
+    with pytest.raises(InputError, match="E106"):
+        take(source, x, into)
+    assert take(source, np.zeros_like(x), into) == 0
 
 
 def test_ids_of_tokens_become_bits():

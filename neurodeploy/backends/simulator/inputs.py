@@ -10,8 +10,9 @@ import numpy as np
 from neurodeploy.backends.simulator.memory import Values, address
 from neurodeploy.errors import InputError
 from neurodeploy.kernels import pack
+from neurodeploy.kernels.native import Function
 from neurodeploy.program.ir import Program, Source
-from neurodeploy.program.reference import check_shape, to_integers
+from neurodeploy.program.reference import check_finite, check_shape, to_integers
 from neurodeploy.tokens import Tokens, tokens
 
 
@@ -40,10 +41,45 @@ def take(source: Source, x: Any, into: Values) -> int:
 
     Raises InputError E106 for numbers that are none.
     """
+    kernel = packing(source, x, into)
+    if kernel is None:
+        return convert(source, x, into)
+    kernel(into.packing.place, 0, 0, x.shape[1])
+    return packed(x, into)
+
+
+def packing(source: Source, x: Any, into: Values) -> Function | None:
+    """Return the kernel that does what `take` does, its record filled in; None if none can.
+
+    What it found is known from `packed`, once it has run for all samples.
+    """
+    if (
+        isinstance(x, Tokens)
+        or not source.spiking
+        or source.unit != 1.0
+        or x.dtype not in pack.KINDS
+        or x.shape[2] != into.width
+        or (x.size and x.strides[2] != x.itemsize)
+    ):
+        return None
+    there = into.packing
+    there.record[:5] = address(x), *x.strides[:2], into.width, len(x)
+    there.counts[:] = 0
+    return pack.kernel(x.dtype)
+
+
+def packed(x: Any, into: Values) -> int:
+    """Return how many inputs were clipped; raise InputError E106 if some were no numbers."""
+    clipped, broken = into.packing.counts.tolist()
+    if broken:
+        check_finite(x)
+    return int(clipped)
+
+
+def convert(source: Source, x: Any, into: Values) -> int:
+    """Do what `take` does for any kind of input."""
     if isinstance(x, Tokens):
         _mark(x, into)
-        return 0
-    if source.spiking and source.unit == 1.0 and _packed(x, into):
         return 0
     whole, clipped = to_integers(source, x)
     data = whole.transpose(1, 0, 2)
@@ -62,18 +98,3 @@ def _mark(x: Tokens, into: Values) -> None:
     b, t = np.nonzero(ids >= 0)
     there = ids[b, t]
     into.bits[b, t, there >> 6] = np.uint64(1) << (there & 63).astype(np.uint64)
-
-
-def _packed(x: Any, into: Values) -> bool:
-    """Write spikes x as bits, if they are an array of nothing but 0 and 1 of one number each."""
-    if (
-        x.dtype not in pack.KINDS
-        or x.shape[2] != into.width
-        or (x.size and x.strides[2] != x.itemsize)
-    ):
-        return False
-    made, place = into.packing
-    made[:5] = address(x), *x.strides[:2], into.width, len(x)
-    made[-1] = 0
-    pack.kernel(x.dtype)(place, 0, 0, x.shape[1])
-    return not made[-1]

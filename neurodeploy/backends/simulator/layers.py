@@ -86,6 +86,11 @@ class Layer:
         return (*events, ("spikes", self.node.name, 0), ("overflows", self.node.name, 0))
 
     @property
+    def alone(self) -> bool:
+        """Whether its kernel is all that is to do."""
+        return not self.others and not isinstance(self.node, Vector)
+
+    @property
     def senders(self) -> int:
         """The most senders of any feed."""
         return max((feed.senders for feed in self.feeds), default=0)

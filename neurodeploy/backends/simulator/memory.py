@@ -61,6 +61,15 @@ def fired(values: Any) -> Any:
 
 
 @dataclass(frozen=True, eq=False)
+class Packing:
+    """A record of `pack.kernel`, where it is, and what it counts, [2]: clipped, broken."""
+
+    record: Ints
+    place: int
+    counts: Ints
+
+
+@dataclass(frozen=True, eq=False)
 class Values:
     """What a node sends: `bits` uint64 [B, T, words] of spikes, or `graded` int32 [B, T, N]."""
 
@@ -74,11 +83,13 @@ class Values:
         return address(self.graded if self.bits is None else self.bits)
 
     @cached_property
-    def packing(self) -> tuple[Ints, int]:
-        """The record of the kernel that packs spikes into the bits, its input left open; where."""
+    def packing(self) -> Packing:
+        """The record of the kernel that packs spikes into the bits, its input left open."""
+        counts = np.zeros(2, np.int64)
         there = {"bits": self.place, "words": self.bits.shape[-1]}
+        there |= {"clipped": address(counts), "broken": address(counts[1:])}
         made = record(pack.RECORD, dict.fromkeys(pack.RECORD, 0) | there)
-        return made, address(made)
+        return Packing(made, address(made), counts)
 
     def whole(self) -> Any:
         """Return [B, T, width]: uint8 of spikes, int32 of others."""
@@ -94,14 +105,18 @@ class Values:
         """Write all to out [T, B, width], int32, whose last axis is contiguous."""
         if self.bits is None:
             out[...] = self.graded[..., : self.width].transpose(1, 0, 2)
-            return
+        else:
+            pack.back()(self.writing(out), 0, 0, len(self.bits))
+
+    def writing(self, out: Any) -> int:
+        """Return where the record is with which `pack.back` does what `write` does, of spikes."""
         made, place = self._writing
         made[:3] = address(out), *out.strides[:2]
-        pack.back()(place, 0, 0, len(self.bits))
+        return place
 
     @cached_property
     def _writing(self) -> tuple[Ints, int]:
-        """The record of the kernel that does so, its output left open; where it is."""
+        """The record, its output left open; where it is."""
         _, steps, words = self.bits.shape
         there = {"bits": self.place, "words": words, "steps": steps, "channels": self.width}
         made = record(pack.BACK, dict.fromkeys(pack.BACK, 0) | there)

@@ -47,11 +47,15 @@ class Kept:
         steps = slice(begin, begin + runner.steps)
         for name, room in self.values.items():
             room[steps, samples] = runner.values[name].whole().transpose(1, 0, 2)
-        ends = runner.values[self._source]
-        if self._each:
-            ends.write(self.ends[steps, samples])
-        elif steps.stop == self._steps:
-            self.ends[0, samples] = ends.end()
+        if not self._each and steps.stop == self._steps:
+            self.ends[0, samples] = runner.values[self._source].end()
+
+    def room(self, first: int, last: int, begin: int, end: int) -> Any:
+        """Return where these samples of these steps go of what the readout reads, [T, B, width].
+
+        None where no step is kept but the last, which `take` does.
+        """
+        return self.ends[begin:end, first:last] if self._each else None
 
 
 class Results:
@@ -79,6 +83,15 @@ class Results:
         senders = dict.fromkeys(source for _, _, source in convolved(program))
         self._counted = [node.name for node in program] if traffic else list(senders)
         self._replay = _replay(program) if timing else None
+
+    def room(self, first: int, last: int, begin: int, end: int) -> Any:
+        """Return where these samples of these steps go of what the readout reads, as `Kept` has."""
+        return self._kept.room(first, last, begin, end)
+
+    @property
+    def light(self) -> bool:
+        """Whether little is kept of a piece: only what the readout reads."""
+        return not (self._kept.values or self._counted or self._replay)
 
     def take(self, runner: Runner, first: int, begin: int, clipped: int) -> None:
         """Keep what is wanted of a piece: its samples from `first`, its steps from `begin` on."""

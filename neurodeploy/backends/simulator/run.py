@@ -16,11 +16,11 @@ from threading import Lock
 from typing import Any
 
 from neurodeploy.backends.simulator.head import head
-from neurodeploy.backends.simulator.inputs import known, readable, take
+from neurodeploy.backends.simulator.inputs import known, readable
 from neurodeploy.backends.simulator.layers import bytes_per_step, layers
 from neurodeploy.backends.simulator.results import Results
 from neurodeploy.backends.simulator.runner import Runner
-from neurodeploy.kernels.threads import each_part
+from neurodeploy.kernels.threads import each_part, threads_for
 from neurodeploy.program.ir import Program, backwards
 from neurodeploy.program.reference import check_length
 from neurodeploy.program.run import Run
@@ -73,6 +73,7 @@ class Simulator:
         self.room = max(1, _PIECE // self.bytes_per_step)  # steps of samples in a piece
         lengths = [node.longest for node in program.populations if node.longest is not None]
         self._longest = min(lengths, default=inf)
+        self._alone = all(each.alone for own in self._layers.values() for each in own)
         self._buffered = any(backwards(node) for node in program)
         self._idle: list[Runner] = []
         self._lock = Lock()
@@ -104,11 +105,14 @@ class Simulator:
         )
         length = steps if self._buffered or timing else min(steps, self.room)
 
-        def part(first: int, last: int) -> None:
-            self._part(x, first, last, length, results)
+        work, most = steps * samples * self.bytes_per_step, self.room // length
+        inside = self._alone and results.light  # else a thread each for parts of the samples
+        threads = threads_for(work, samples) if inside else 1
 
-        work = steps * samples * self.bytes_per_step
-        each_part(part, samples, most=self.room // length, work=work)
+        def part(first: int, last: int) -> None:
+            self._part(x, first, last, length, results, threads)
+
+        each_part(part, samples, most=most, work=0 if inside else work)
         return results.run(self.counters, self.head)
 
     def runner(self, samples: int, steps: int) -> Runner:
@@ -121,11 +125,14 @@ class Simulator:
                     return found
         return Runner(self.program, self._layers, samples, steps)
 
-    def _part(self, x: Any, first: int, last: int, length: int, results: Results) -> None:
+    def _part(
+        self, x: Any, first: int, last: int, length: int, results: Results, threads: int
+    ) -> None:
         """Run the samples `first` to `last`, piece by piece of so many steps."""
         track = Track(self, last - first)
         for begin, end in pieces(len(x), length):
-            clipped = track.advance(x[begin:end, first:last])
+            ends = results.room(first, last, begin, end)
+            clipped = track.advance(x[begin:end, first:last], ends, threads)
             results.take(track.runner, first, begin, clipped)
         runner = track.runner
         results.finish(runner, first)
@@ -149,12 +156,9 @@ class Track:
         """The runner of the last piece."""
         return self._runners[0]
 
-    def advance(self, x: Any) -> int:
-        """Run the next steps x [T, B, C]; return how many inputs were clipped."""
-        runner = self._turned_to(len(x))
-        clipped = take(self._simulator.program.source, x, runner.input)
-        runner.advance()
-        return clipped
+    def advance(self, x: Any, ends: Any, threads: int = 1) -> int:
+        """Run the next steps x [T, B, C] as `Runner.advance` does."""
+        return self._turned_to(len(x)).advance(x, ends, threads)
 
     def reset(self) -> None:
         """Put all back to rest, and all counts to zero."""

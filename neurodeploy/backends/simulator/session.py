@@ -189,7 +189,8 @@ class Session:
         clipped = 0
         sent: dict[str, Any] = dict.fromkeys(self._senders, 0)
         for begin, end in pieces(len(x), max(1, self._simulator.room // track.samples)):
-            clipped += track.advance(x[begin:end])
+            ends = kept.room(span.start, span.stop, begin, end)
+            clipped += track.advance(x[begin:end], ends)
             kept.take(track.runner, span.start, begin)
             if self._senders:
                 self._count(track, sent)

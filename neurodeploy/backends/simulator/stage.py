@@ -1,4 +1,4 @@
-"""One node of a program in memory: its buffers, its states, and the calls of its kernel.
+"""One node of a program in memory: its buffers, its states, and what is to do for it.
 
 All arrays are [B, T, ...], made once and used again by every run. States stay where they are
 between runs, so a sequence may come in pieces.
@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neurodeploy.backends.simulator import chain
 from neurodeploy.backends.simulator.layers import Layer
 from neurodeploy.backends.simulator.memory import Values, address, padded, record, words, zeros
 from neurodeploy.kernels import layer as kernels
@@ -22,15 +22,16 @@ from neurodeploy.program.ir import Ints, Population, Program, ProgramNode, Vecto
 if TYPE_CHECKING:
     from neurodeploy.backends.simulator.vectors import Mapper
 
+Work = chain.Call | Callable[[], None]  #: a call of a kernel, or what Python does between them
+
 
 @dataclass(frozen=True)
 class Extent:
-    """How many samples and steps a run has; the address of memory that its kernels share."""
+    """How many samples and steps a run has."""
 
     samples: int
     steps: int
-    scratch: int
-    listed: int  #: bytes of that memory, for a list of who fired
+    listed: int  #: bytes for a list of who fired, of the memory of each thread
 
 
 def room(program: Program, node: ProgramNode, extent: Extent) -> Values:
@@ -70,37 +71,33 @@ class Call:
         if layer.form:
             names = kernels.record(layer.form)
             self._record = record(names, self._fields())
-            self._place = address(self._record)
-            self._kernel = kernels.kernel(layer.form)
             self._row = names.index("row") if layer.form.cell and len(layer.tables) else None
 
     @property
-    def plain(self) -> Callable[[], None] | None:
-        """What does the same as `run`, if that is to call the kernel and nothing else."""
-        if self.layer.others or self._row is not None or not self.layer.form:
-            return None
-        extent = self._extent
-        return partial(self._kernel, self._place, extent.scratch, 0, extent.samples)
+    def row(self) -> Any:
+        """The table row of the next step, [1]; None of neurons without tables."""
+        return None if self._row is None else self._record[self._row :][:1]
 
     @property
     def kept(self) -> list[Ints]:
         """What is kept from step to step, all of it 0 at rest."""
         kept = [self.z] if self.z.size else []
         kept += [self._before] if self._hears_itself else []
-        return kept + ([self._record[self._row :][:1]] if self._row is not None else [])
+        return kept + ([] if self._row is None else [self.row])
 
-    def run(self) -> None:
-        """Run all steps from where the states are."""
-        if self.layer.others:
-            self._current.fill(0)
-            current = self._current[..., : self.layer.node.width]
-            for i, edge in enumerate(self.layer.others, len(self.layer.feeds)):
-                self.counts[i] += edge.add(self._heard[edge.source].whole(), current)
+    @property
+    def work(self) -> list[Work]:
+        """What is to do, in order."""
+        found: list[Work] = [self._add_others] if self.layer.others else []
         if self.layer.form:
-            extent = self._extent
-            self._kernel(self._place, extent.scratch, 0, extent.samples)
-            if self._row is not None:
-                self._record[self._row] += extent.steps
+            found.append((kernels.kernel(self.layer.form).address, address(self._record)))
+        return found
+
+    def _add_others(self) -> None:
+        self._current.fill(0)
+        current = self._current[..., : self.layer.node.width]
+        for i, edge in enumerate(self.layer.others, len(self.layer.feeds)):
+            self.counts[i] += edge.add(self._heard[edge.source].whole(), current)
 
     def _fields(self) -> dict[str, int]:
         layer, extent, out = self.layer, self._extent, self.out
@@ -188,20 +185,18 @@ class Stage:
         return own + (self._mapper.all_kept if self._mapper is not None else [])
 
     @property
-    def plain(self) -> Callable[[], None] | None:
-        """What does the same as `run`, if that is to call one kernel and nothing else."""
-        return self.calls[0].plain if self._mapper is None else None
+    def work(self) -> list[Work]:
+        """What is to do, in order, to run all steps from where the states are."""
+        own = [each for call in self.calls for each in call.work]
+        return own if self._mapper is None else [*own, self._map]
 
-    def run(self) -> None:
-        """Run all steps."""
+    def _map(self) -> None:
+        assert self._mapper is not None
+        sent, lost, heard = self._mapper.run([call.out.whole() for call in self.calls])
+        self.values.graded[..., : self.node.width] = sent
+        self.calls[0].counts[-1] += lost
         for call in self.calls:
-            call.run()
-        if self._mapper is not None:
-            sent, lost, heard = self._mapper.run([call.out.whole() for call in self.calls])
-            self.values.graded[..., : self.node.width] = sent
-            self.calls[0].counts[-1] += lost
-            for call in self.calls:
-                call.counts[len(call.layer.feeds) + len(call.layer.others) : -2] += heard
+            call.counts[len(call.layer.feeds) + len(call.layer.others) : -2] += heard
 
     @property
     def states(self) -> Any:
