@@ -29,7 +29,8 @@ def weights_have_bits(program: Program, target: Target) -> Broken:
 def inputs_have_bits(program: Program, target: Target) -> Broken:
     """An input has at most so many bits."""
     source, allowed = program.source, target.numbers.input_bits
-    used = _bits(max(-source.low, source.high))
+    below = _bits(-source.low - 1) if source.low < 0 else 0
+    used = max(below, (source.high - source.low).bit_length())  # 0 to 255 are 8 bits
     if not source.spiking and used > allowed:
         yield f'input "{source.name}"', used, allowed
 

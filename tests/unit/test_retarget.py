@@ -11,7 +11,7 @@ from support.networks import chain, inputs_for, sdtcm, spiking_ssm
 import neurodeploy as nd
 from neurodeploy.errors import FitError
 from neurodeploy.passes.retarget import Retarget
-from neurodeploy.program.formats import FORMATS, differences
+from neurodeploy.program.formats import FORMATS, differences, inputs_have_bits
 from neurodeploy.targets import target
 
 
@@ -45,6 +45,28 @@ def test_on_its_own_target_nothing_changes(loihi):
         assert mine.latency == other.latency
         assert [edge.delay for edge in mine.edges] == [edge.delay for edge in other.edges]
     np.testing.assert_array_equal(nd.simulate(again, x).integers, nd.simulate(program, x).integers)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "bits"), [(0, 255, 8), (-127, 127, 8), (-128, 127, 8), (0, 256, 9), (-129, 0, 9)]
+)
+def test_an_input_has_the_bits_of_its_range(loihi, low, high, bits):
+    program, _ = loihi
+    source = replace(program.source, low=low, high=high)
+    nodes = tuple(source if node is program.source else node for node in program)
+    program = replace(program, nodes=nodes)
+    assert not list(inputs_have_bits(program, changed("loihi2", numbers__input_bits=bits)))
+    (broken,) = inputs_have_bits(program, changed("loihi2", numbers__input_bits=bits - 1))
+    assert broken == ('input "input"', bits, bits - 1)
+
+
+@pytest.mark.parametrize("name", ["loihi2", "asic45"])
+def test_every_program_fits_the_target_that_it_was_made_for(name):
+    rng = np.random.default_rng(1)
+    graph = sdtcm(rng)
+    for x in (inputs_for(rng, graph), abs(inputs_for(rng, graph))):
+        program = nd.compile(graph, target(name), calibration=x)
+        assert Retarget(target(name))(program).placement == program.placement
 
 
 @pytest.mark.parametrize("delay", [0, 1, 3])
