@@ -89,6 +89,17 @@ def messages_fit(program: Program, target: Target) -> Broken:
             yield f'vector "{node.name}"', max(-node.low, node.high), allowed
 
 
+def readout_fits(program: Program, target: Target) -> Broken:  # noqa: ARG001
+    """What the host adds up behind the readout, at its largest, fits 64 bits."""
+    weight, allowed = program.readout.weight, 2**63 - 1
+    if weight is None:
+        return
+    low, high = _bounds(program)[1][program.readout.source]
+    used = float((np.abs(weight.astype(np.float64)) @ np.maximum(-low, high)).max(initial=0))
+    if used > allowed:
+        yield "readout", used, allowed
+
+
 def words_exist(program: Program, target: Target) -> Broken:
     """The neuron cores have every operation that the neuron models use."""
     for node in program.populations:
@@ -120,6 +131,7 @@ LIMITS: dict[Limit, tuple[str, str]] = {
     memory_fits_core: ("E301", "fewer weight bits (--bits), or a target with larger cores"),
     currents_fit: ("E301", "fewer weight bits (--bits), or a narrower layer in front"),
     messages_fit: ("E301", "fewer weight bits (--bits), or a target with wider messages"),
+    readout_fits: ("E301", "a target whose numbers.readout_bits or state_bits are fewer"),
     words_exist: ("E303", "a neuron model that this target can run: neurodeploy neurons"),
     vector_units_exist: (
         "E303",
@@ -169,6 +181,11 @@ def current_bounds(program: Program) -> dict[str, tuple[Reals, Reals]]:
     So that a sum fits in any order, as events come, each value may also be 0. In float64: exact up
     to 2**53, far above any register.
     """
+    return _bounds(program)[0]
+
+
+def _bounds(program: Program) -> tuple[dict[str, tuple[Reals, Reals]], ...]:
+    """Return the bounds of the currents of each node, and of what it sends."""
     found: dict[str, tuple[Reals, Reals]] = {}
     values: dict[str, tuple[Reals, Reals]] = {}
     for node in program:
@@ -186,7 +203,7 @@ def current_bounds(program: Program) -> dict[str, tuple[Reals, Reals]]:
         low, high = np.sum([p[0] for p in parts], axis=0), np.sum([p[1] for p in parts], axis=0)
         found[node.name] = (low, high)
         values.setdefault(node.name, (low, high))
-    return found
+    return found, values
 
 
 def _vector_bounds(node: Vector, values: Mapping[str, tuple[Reals, Reals]]) -> tuple[Reals, Reals]:

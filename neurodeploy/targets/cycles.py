@@ -94,6 +94,8 @@ class Machine:
 
 
 _MAY_BE_ZERO = ("synapse_fill", "neuron_fill", "barrier_cycles")
+#: Cycles of a run are counted in 64 bits; above these figures sums of a long one could leave them.
+_MOST_CYCLES, _MOST = 1_000_000, 2**31 - 1
 
 
 def problem(found: Machine | Grid, table: str, cores: int) -> tuple[str, str] | None:
@@ -102,6 +104,9 @@ def problem(found: Machine | Grid, table: str, cores: int) -> tuple[str, str] | 
         value, least = getattr(found, item.name), int(item.name not in _MAY_BE_ZERO)
         if value is not None and value < least:
             return f"{table}.{item.name} is {value}", f"give at least {least}"
+        most = _MOST_CYCLES if item.name.endswith(("_cycles", "_fill")) else _MOST
+        if value is not None and item.name != "clock_hz" and value > most:
+            return f"{table}.{item.name} is {value}", f"give at most {most}"
     grid = found if isinstance(found, Grid) else found.grid
     if grid.x * grid.y * grid.cores != cores:
         what = f"{table}: a mesh of {grid.x} x {grid.y} routers for {cores} cores"

@@ -33,7 +33,10 @@ WORDS: tuple[str, ...] = (
 WORDS += ("read", "total", "layernorm", "gelu", "relu", "glu", "lstm", "product")
 WORDS += ("ternary", "ternary_step", "rescale", "delay")
 BUNDLES = ("lava",)
-WIDEST = 32  # of weights and values: their products must fit the 63 bits of the simulator
+#: Of values: their products must fit the 63 bits of the simulator. Programs hold weights, and the
+#: simulator the membranes that neurons send, in no more than these.
+WIDEST = {"input_bits": 32, "message_bits": 32, "readout_bits": 32}
+WIDEST |= {"weight_bits": 16, "state_bits": 32}
 T = TypeVar("T", Machine, Grid)
 
 
@@ -151,6 +154,9 @@ def read_target(path: Path) -> Target:
         _known("bundle", target.bundle, BUNDLES, path)
     _in_range(target, path)
     least, most = target.numbers.coef_bits - 1, min(31, 62 - target.numbers.state_bits)
+    if least > most:
+        fix = f"give at most {most + 1}: products of registers must fit 63 bits"
+        raise malformed(path, f"numbers.coef_bits is {least + 1}", fix)
     if not least <= target.numbers.coef_frac <= most:
         fix = f"use {least} (coef_bits - 1) to {most}: products of registers must fit 63 bits"
         raise malformed(path, f"numbers.coef_frac is {target.numbers.coef_frac}", fix)
@@ -177,18 +183,17 @@ def _in_range(target: Target, path: Path) -> None:
     least = {f"{table}.{item.name}": 1 for table, part in tables for item in fields(part)}
     least |= {"timing.synapse_delay": 0, "timing.max_delay": target.timing.synapse_delay}
     widths = [item.name for item in fields(Numbers) if item.name.endswith("_bits")]
-    least |= {f"numbers.{name}": 2 for name in widths} | {"numbers.input_bits": 1}
+    least |= {f"numbers.{name}": 2 for name in widths}
     least["numbers.shift_max"] = target.numbers.shift_min
     for key, bound in least.items():
         table, name = key.split(".")
         value = getattr(getattr(target, table), name)
         if isinstance(value, int) and not isinstance(value, bool) and value < bound:
             raise malformed(path, f"{key} is {value}", f"give at least {bound}")
-    names = ("weight_bits", "input_bits", "message_bits", "readout_bits")
-    most = dict.fromkeys(names, WIDEST) | {"current_bits": 62 - target.numbers.shift_max}
+    most = WIDEST | {"current_bits": 62 - target.numbers.shift_max}
     for name, bound in most.items():
         if (value := getattr(target.numbers, name)) > bound:
-            fix = f"give at most {bound}: what is computed of them must fit 63 bits"
+            fix = f"give at most {bound}: what is computed of them must fit the simulator"
             raise malformed(path, f"numbers.{name} is {value}", fix)
 
 

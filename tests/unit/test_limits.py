@@ -40,6 +40,7 @@ ROWS = [
     ({"core__memory_kib": 0}, {}, "E301", "memory holds so many KiB", "--bits"),
     ({"numbers__current_bits": 8}, {}, "E301", "fits the current register", "--bits"),
     ({"numbers__message_bits": 9}, {}, "E301", "fits a message", "--bits"),
+    ({"numbers__readout_bits": 48}, {}, "E301", "behind the readout", "readout_bits"),
     ({"words": ("add", "sub", "write", "ge", "select")}, {}, "E303", "every operation", "neurons"),
     ({}, {"bidirectional": True}, "E303", "no layer runs backwards", "asic45"),
     ({"timing__max_delay": 1}, {}, "E301", "waits at most 1 steps", "shorten"),

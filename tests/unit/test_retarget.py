@@ -48,7 +48,8 @@ def test_on_its_own_target_nothing_changes(loihi):
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "bits"), [(0, 255, 8), (-127, 127, 8), (-128, 127, 8), (0, 256, 9), (-129, 0, 9)]
+    ("low", "high", "bits"),
+    [(0, 255, 8), (-127, 127, 8), (-128, 127, 8), (0, 256, 9), (-129, 0, 9)],
 )
 def test_an_input_has_the_bits_of_its_range(loihi, low, high, bits):
     program, _ = loihi
