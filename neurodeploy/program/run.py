@@ -151,13 +151,32 @@ class Run:
     def accuracy(self, labels: Any) -> float:
         """Return the share of samples whose largest output has the index of its label [B].
 
-        Raises InputError E106 for labels of another shape.
+        Raises InputError E106 for labels of another shape, or of classes that are not there.
         """
-        if np.shape(labels) != (self.samples,):
-            what = f"labels of shape {np.shape(labels)} for {self.samples} samples"
-            raise InputError("E106", what, fix="give y [B], class indices")
-        scores = self.outputs if self.outputs.ndim == 2 else self.outputs.sum(axis=0)
-        return float(np.mean(scores.argmax(axis=-1) == np.asarray(labels)))
+        return accuracy(self.outputs, labels)
+
+
+def decisions(outputs: Reals) -> Ints:
+    """Return the index of the largest output of each sample, [B]; of outputs [T, B, N], summed."""
+    scores = outputs if outputs.ndim == 2 else outputs.sum(axis=0)
+    return np.asarray(scores.argmax(axis=-1))
+
+
+def accuracy(outputs: Reals, labels: Any) -> float:
+    """Return the share of samples whose largest output has the index of its label [B].
+
+    outputs: [B, N] or [T, B, N]. Raises InputError E106 for labels of another shape, or of classes
+    that are not there.
+    """
+    samples, classes = outputs.shape[-2:]
+    given, fix = np.asarray(labels), f"give y [B], class indices from 0 to {classes - 1}"
+    if given.shape != (samples,):
+        what = f"labels of shape {given.shape} for {samples} samples"
+        raise InputError("E106", what, fix=fix)
+    if samples and not 0 <= given.min() <= given.max() < classes:
+        what = f"labels from {given.min()} to {given.max()} for {classes} outputs"
+        raise InputError("E106", what, fix=fix)
+    return float(np.mean(decisions(outputs) == given))
 
 
 def edge_count(

@@ -18,7 +18,7 @@ from neurodeploy.graph.ir import Graph
 from neurodeploy.passes.verify import sent, threshold_of, unit
 from neurodeploy.program import ir
 from neurodeploy.program.reference import execute, to_integers
-from neurodeploy.program.run import Run
+from neurodeploy.program.run import Run, accuracy, decisions
 
 _CHUNK = 32  # samples at a time: bounds memory
 
@@ -118,7 +118,8 @@ def compare(
 ) -> Comparison:
     """Compare on x [T, B, C]; `run_program(x, record)` runs the program and keeps those layers.
 
-    labels: class indices [B]. Raises InputError E106 for unfit x, E107 for an unrelated program.
+    labels: class indices [B]. Raises InputError E106 for unfit x or labels, E107 for an unrelated
+    program.
     """
     names = spiking_layers(graph, program)
     flips: dict[str, list[int]] = {name: [0] * 5 for name in names}
@@ -146,16 +147,11 @@ def compare(
         steps=len(x),
         layers=tuple(_layer(name, flips[name]) for name in names),
         first=_divergence(graph, program, x, names, first) if first else None,
-        label_changes=int(np.count_nonzero(_labels(real) != _labels(whole))),
+        label_changes=int(np.count_nonzero(decisions(real) != decisions(whole))),
         output_error=float(np.abs(real - whole).max() / (np.abs(real).max() or 1.0)),
-        accuracy_float=None if labels is None else float(np.mean(_labels(real) == labels)),
-        accuracy_integer=None if labels is None else float(np.mean(_labels(whole) == labels)),
+        accuracy_float=None if labels is None else accuracy(real, labels),
+        accuracy_integer=None if labels is None else accuracy(whole, labels),
     )
-
-
-def _labels(outputs: Any) -> Any:
-    scores = outputs if outputs.ndim == 2 else outputs.sum(axis=0)
-    return scores.argmax(axis=-1)
 
 
 def _layer(name: str, counts: list[int]) -> LayerAgreement:

@@ -59,6 +59,10 @@ def test_labels_give_both_accuracies(network):
     found = nd.compare(graph, program, x, labels=labels)
     assert found.accuracy_float == pytest.approx(39 / 40)
     assert found.accuracy_integer == nd.simulate(program, x).accuracy(labels)
+    for wrong in (labels[:1], labels + 1, -labels - 1):
+        with pytest.raises(InputError, match="labels") as caught:
+            nd.compare(graph, program, x, labels=wrong)
+        assert (caught.value.code, bool(caught.value.fix)) == ("E106", True)
     assert found.label_changes >= abs(found.accuracy_float - found.accuracy_integer) * 40 - 1e-9
 
 

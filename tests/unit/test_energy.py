@@ -84,6 +84,13 @@ def test_labels_of_another_number_of_samples_are_refused(tiny, labels):
     assert (caught.value.code, bool(caught.value.fix)) == ("E106", True)
 
 
+@pytest.mark.parametrize("label", [-1, 1])
+def test_labels_of_classes_that_are_not_there_are_refused(tiny, label):
+    with pytest.raises(InputError, match="for 1 outputs") as caught:
+        tiny.accuracy([label])
+    assert (caught.value.code, bool(caught.value.fix)) == ("E106", True)
+
+
 # the physical mode ------------------------------------------------------------------------------
 
 ARITHMETIC = 17 * 0.1 + 30 * 3.1 + 70 * 0.1 + 30 * 0.1
