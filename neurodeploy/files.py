@@ -54,6 +54,11 @@ def new_folder(path: Path, ours: Callable[[Path], bool]) -> Iterator[Path]:
         shutil.rmtree(beside, ignore_errors=True)
 
 
+def writable(path: Path) -> None:
+    """Make the folder of `path`; raises InputError E110 if no file can be written there."""
+    _beside(path)
+
+
 def _beside(path: Path) -> Path:
     """Return an unused name in the folder of `path`, made if it is missing."""
     home = path.absolute().parent

@@ -17,7 +17,7 @@ from neurodeploy.frontends import require
 from neurodeploy.kernels import thread_count
 
 _ANSWER_S, _WORKER_S = 15.0, 60.0  # until a scheduler answers, and until it has a worker
-_ADDRESS = re.compile(r"[a-z]+://[^/:]+:\d+")
+_ADDRESS = re.compile(r"(tcp|tls|wss?)://([^/:]+|\[[0-9a-f:.]+\]):\d+")  # what Dask speaks
 #: The scheduler keeps models and data on purpose: they outlive every worker.
 _CONFIG: Any = {"distributed.admin.large-graph-warning-threshold": "1 TiB"}
 #: Run by workers: Ctrl-C is for the process that owns them.

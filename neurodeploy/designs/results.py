@@ -16,7 +16,7 @@ from typing import Any, get_args, get_type_hints
 from neurodeploy.designs.points import Row
 from neurodeploy.designs.work import Part
 from neurodeploy.errors import InputError
-from neurodeploy.files import new_file
+from neurodeploy.files import new_file, writable
 from neurodeploy.frontends import require
 
 SUFFIXES = (".jsonl", ".parquet")
@@ -25,13 +25,13 @@ SUFFIXES = (".jsonl", ".parquet")
 class Results:
     """The rows and parts known so far, in files, or (without a path) in memory only.
 
-    Raises InputError E110 for a path of another ending, E101 if what stands there is no result of a
-    sweep, ToolError E601 for Parquet without pyarrow.
+    Raises InputError E110 for a path of another ending or that cannot be written, E101 if what
+    stands there is no result of a sweep, ToolError E601 for Parquet without pyarrow.
     """
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
-        self.rows: dict[str, Row] = {}
+        self.rows: dict[str, dict[tuple[str, str], Row]] = {}  #: by key, then model and target
         self.parts: dict[tuple[str, int, int], Part] = {}
         if path is None:
             return
@@ -41,7 +41,9 @@ class Results:
         if path.suffix == ".parquet":
             require("pyarrow", "parquet")
         self.journal = path.with_name(f"{path.name}.parts")
-        self.rows = {row.key: row for row in _rows(path)} if path.exists() else {}
+        for row in _rows(path) if path.exists() else ():
+            self._note(row)
+        writable(path)
         for part in _parts(self.journal):
             self.parts[part.key, part.first, part.last] = part
 
@@ -54,10 +56,17 @@ class Results:
 
     def finish(self, row: Row) -> None:
         """Note the row of a point, and write all rows."""
-        self.rows[row.key] = row
+        self._note(row)
         if self.path is not None:
             with new_file(self.path) as beside:
-                _write(list(self.rows.values()), beside, self.path.suffix)
+                _write(self.all(), beside, self.path.suffix)
+
+    def all(self) -> list[Row]:
+        """Return every row."""
+        return [row for named in self.rows.values() for row in named.values()]
+
+    def _note(self, row: Row) -> None:
+        self.rows.setdefault(row.key, {})[row.model, row.target] = row
 
     def close(self) -> None:
         """Remove what only a sweep that stopped needs."""

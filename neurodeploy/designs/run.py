@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,17 +56,20 @@ class _Todo:
         self, study: Study, points: Sequence[Point], spans: Sequence[Span], results: Results
     ) -> None:
         self.spans, self.results = spans, results
-        self.points = {study.key(point): point for point in points}
-        for key in self.points:
+        self.points = [(study.key(point), point) for point in points]
+        self.named: dict[str, list[Point]] = {}  # the same design may have several names
+        for key, point in self.points:
+            self.named.setdefault(key, []).append(point)
+        for key in self.named:
             self._finish(key)
         self.missing = [
-            (point, key, span)
-            for key, point in self.points.items()
+            (same[0], key, span)
+            for key, same in self.named.items()
             if key not in results.rows
             for span in spans
             if (key, *span) not in results.parts
         ]
-        self.total = len(self.points) * len(spans)
+        self.total = len(self.named) * len(spans)
         self.done = self.total - len(self.missing)
 
     def add(self, part: Part) -> None:
@@ -75,15 +79,23 @@ class _Todo:
         self._finish(part.key)
 
     def _finish(self, key: str) -> None:
+        """Note the rows of a key if all is known: by its parts, or by a row of another name."""
+        done = dict(self.results.rows.get(key, {}))
         parts = [self.results.parts.get((key, *span)) for span in self.spans]
         known = [part for part in parts if part is not None]
-        if key not in self.results.rows and len(known) == len(parts):
-            self.results.finish(row(self.points[key], known))
+        for point in self.named[key]:
+            if (point.model, point.target) in done:
+                continue
+            if done:
+                self.results.finish(replace(next(iter(done.values())), **asdict(point)))
+            elif len(known) == len(parts):
+                self.results.finish(row(point, known))
 
     @property
     def rows(self) -> tuple[Row, ...]:
         """The rows of all points, in their order."""
-        return tuple(self.results.rows[key] for key in self.points)
+        rows = self.results.rows
+        return tuple(rows[key][point.model, point.target] for key, point in self.points)
 
 
 def _computed(

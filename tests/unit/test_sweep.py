@@ -227,9 +227,24 @@ def test_a_sweep_that_stopped_goes_on(networks, scheduler, rows, tmp_path, name)
     assert found == rows
     assert steps == list(range(known, 61))
     assert not journal.exists()
-    assert set(Results(path).rows.values()) == set(rows)
+    assert set(Results(path).all()) == set(rows)
     # nothing is left to do: no cluster is needed
     assert sweep(networks, "tcp://127.0.0.1:1", output=path) == rows
+
+
+def test_the_same_design_under_several_names_is_a_row_for_each(networks, scheduler, tmp_path):
+    models, x, y = networks
+    path = tmp_path / "new" / "rows.jsonl"  # the folder is made
+    how = {"chunk": 64, "scheduler": scheduler, "output": path}
+    graph = models["chain"]
+    first = nd.sweep({"a": graph, "b": graph}, ["loihi2"], x, y, **how)
+    assert [row.model for row in first] == ["a", "b"]
+    assert first[0].key == first[1].key
+    # a file that was renamed since: nothing is computed, and the row has the name asked for
+    how["scheduler"] = "tcp://127.0.0.1:1"
+    (again,) = nd.sweep({"renamed": graph}, ["loihi2"], x, y, **how)
+    assert again == replace(first[0], model="renamed")
+    assert {row.model for row in Results(path).all()} == {"a", "b", "renamed"}
 
 
 def test_a_part_written_behind_a_torn_line_is_found_again(networks, scheduler, tmp_path):
@@ -307,6 +322,8 @@ def refused(networks, code, says, **how):
 
 def test_files_that_are_no_results_are_left_alone(networks, tmp_path):
     refused(networks, "E110", "no file for results", output=tmp_path / "rows.csv")
+    (tmp_path / "file").write_text("")  # said before anything is computed
+    refused(networks, "E110", "cannot write", output=tmp_path / "file" / "rows.jsonl")
     for name in ("rows.jsonl", "rows.parquet"):
         (tmp_path / name).write_text('{"mine": 1}\n')
         refused(networks, "E101", "not what this version", output=tmp_path / name)
@@ -323,7 +340,9 @@ def test_bits_and_data_are_checked_at_once(networks):
 def test_without_a_scheduler_or_packages_the_fix_is_named(networks, monkeypatch, tmp_path):
     monkeypatch.setattr(cluster, "_ANSWER_S", 0.3)
     refused(networks, "E605", "no scheduler answers")
+    refused(networks, "E605", "no scheduler answers", scheduler="tcp://[::1]:1")
     refused(networks, "E605", "no address", scheduler="somewhere")
+    refused(networks, "E605", "no address", scheduler="http://127.0.0.1:8787")  # its dashboard's
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     refused(networks, "E601", "'distributed' is not installed")
     refused(networks, "E601", "'pyarrow' is not installed", output=tmp_path / "rows.parquet")
