@@ -51,7 +51,7 @@ GOLDEN = 2  # calibration samples that become the golden vectors of a bundle
     "--place",
     type=click.Choice(PLACES),
     default="naive",
-    help="How nodes are put on cores: in order, evenly, or by what they send.  [default: naive]",
+    help="How nodes are put on cores: in order, evenly, or by what they send.",
 )
 @click.option("--seed", type=int, default=0, help="Of the placement.")
 @click.option("--verify", is_flag=True, help="Check every pass on the calibration data.")

@@ -37,12 +37,12 @@ class Rate(click.ParamType):  # type: ignore[type-arg]
 @click.option("--model", help="The same by the name of a published one, or `list`.")
 @click.option("--paper-table", help="A table of a paper, recomputed, or `list`.")
 @click.option(
-    "--mode", type=click.Choice(list(MODES)), default="both", help="What is counted, see below."
+    "--mode", type=click.Choice(list(MODES)), help="What is counted, see below.  [default: both]"
 )
 @click.option(
     "--prices", multiple=True, help="Tables of the physical mode.  [default: the target's]"
 )
-@click.option("--target", "target_name", default="asic45", help="Chip of --arch and --model.")
+@click.option("--target", "target_name", help="Chip of --arch and --model.  [default: asic45]")
 @click.option("--rate", "rates", multiple=True, type=Rate(), help="In place of the file's rates.")
 @click.option("--steps", type=click.IntRange(1), help="In place of the file's.")
 @click.option("--timing", is_flag=True, help="Count clock cycles too, for static power.")
@@ -53,9 +53,9 @@ def energy(
     arch: Path | None,
     model: str | None,
     paper_table: str | None,
-    mode: str,
+    mode: str | None,
     prices: tuple[str, ...],
-    target_name: str,
+    target_name: str | None,
     rates: tuple[tuple[str, float], ...],
     steps: int | None,
     timing: bool,
@@ -74,8 +74,11 @@ def energy(
         raise click.UsageError("--prices are of the physical mode; the papers have their own")
     if folder is None and (data_path is not None or timing):
         raise click.UsageError("--input and --timing are of a run; give DIR")
-    if arch is None and model is None and (rates or steps is not None):
-        raise click.UsageError("--rate and --steps are of --arch and --model")
+    if arch is None and model is None and (rates or steps is not None or target_name is not None):
+        raise click.UsageError("--rate, --steps and --target are of --arch and --model")
+    if paper_table is not None and (prices or mode is not None):
+        raise click.UsageError("--mode and --prices are not of --paper-table")
+    mode = mode or "both"
     if paper_table is not None:
         _paper_table(paper_table, as_json)
     elif model == "list":
@@ -85,7 +88,7 @@ def energy(
             raise click.UsageError("give --input, the data that DIR runs on")
         _show(*_measured(folder, data_path, timing), mode, prices, as_json)
     else:
-        counts, title = _expected(str(arch or model), target_name, dict(rates), steps)
+        counts, title = _expected(str(arch or model), target_name or "asic45", dict(rates), steps)
         _show(counts, None, title, mode, prices, as_json)
 
 

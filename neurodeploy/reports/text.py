@@ -92,7 +92,7 @@ def run_text(run: Run, priced: Energy | None, accuracy: float | None) -> str:
     """Return a one-screen summary of a run."""
     data = run_record(run, priced, accuracy)
     energies = {} if priced is None else {layer.name: layer.total_pj for layer in priced.layers}
-    rows = [
+    rows: list[tuple[Any, ...]] = [
         (
             layer["name"],
             layer["model"],
@@ -106,6 +106,9 @@ def run_text(run: Run, priced: Energy | None, accuracy: float | None) -> str:
         )
         for layer in data["layers"]
     ]
+    nodes = {layer["name"] for layer in data["layers"]}
+    rest = {name: pj for name, pj in energies.items() if name not in nodes}
+    rows += [(name, *["-"] * 7, joules(pj)) for name, pj in rest.items()]
     head = ("layer", "model", "width", "rate", "spikes", "adds", "MACs", "neuron ops", "energy")
     lines = [
         f"{run.samples} samples of {run.steps} steps"

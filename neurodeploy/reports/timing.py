@@ -80,7 +80,8 @@ def timing_lines(found: Cycles) -> list[str]:
         f"  busy: neuron lanes {percent(use['neuron_lanes'])}, synapses {percent(use['synapses'])},"
         f" links {percent(use['links'])}"
         + "".join(
-            f"; most on ({link.x}, {link.y}) {link.direction}: {percent(link.busy / found.total)}"
+            f"; most on ({link.x}, {link.y}) {link.direction}:"
+            f" {percent(link.busy / max(found.total, 1))}"
             for link in links
         ),
         f"  scope: {SCOPE}",
@@ -98,7 +99,7 @@ def page(found: Cycles) -> dict[str, Any]:
         **data,
         "stages": (*STAGES, "barrier"),
         "most": max((phase["cycles"] for phase in data["phases"]), default=0) or 1.0,
-        "total": found.total,
+        "total": max(found.total, 1),
         "steps_run": found.steps.size,
         "cores": [{**asdict(load), "seen": sum(load.stages)} for load in cores],
         "links": [asdict(load) for load in links],

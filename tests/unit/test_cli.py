@@ -134,6 +134,19 @@ def test_simulate_shows_accuracy_counts_and_the_table_of_the_joules(tiny, compil
         assert file["spikes/blocks.0.sn"].shape == (30, 8, 6)
 
 
+def test_the_energies_of_simulate_are_those_of_all_that_has_any(tiny, compiled):
+    run = json.loads(ok("simulate", compiled, "--input", tiny / "data.npz", "--json").stdout)["run"]
+    text = ok("simulate", compiled, "--input", tiny / "data.npz").stdout
+    shown = text.partition("\n\n")[2].partition("\n\n")[0].splitlines()[1:]
+    names = [line.partition("  ")[0] for line in shown]
+    assert names == list(run["energy"]["layers"])
+    assert "classifier, on the host" in names
+    units = {"pJ": 1, "nJ": 1e3, "uJ": 1e6}
+    ends = [line.split()[-2:] for line in shown]
+    total = sum(float(number) * units[unit] for number, unit in ends)
+    assert total == pytest.approx(run["energy"]["total_pj"], rel=1e-3)
+
+
 def test_simulate_steps_as_it_runs_and_times_steps(tiny, compiled, monkeypatch):
     args = ("simulate", compiled, "--input", tiny / "data.npz", "--stepping")
     assert "steps of one sample, the same outputs: p50 " in ok(*args).stdout

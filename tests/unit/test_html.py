@@ -80,6 +80,13 @@ def test_bars_add_up_to_their_rows(run):
     assert max(totals) == pytest.approx(95, abs=0.1)
 
 
+def test_a_timed_run_of_no_samples_is_a_page_too(run):
+    x = np.zeros((5, 0, run.program.source.width))
+    timed = nd.simulate(run.program, x, timing=True)
+    page = html(run.program, [timed])
+    assert "0.0 cycles" in page
+
+
 def test_a_target_without_prices_shows_no_joules():
     rng = np.random.default_rng(1)
     graph = sdtcm(rng)
