@@ -110,7 +110,10 @@ def _words(node: ir.Population) -> dict[str, Any]:
 
 
 def run_record(run: Run, priced: Energy | None, accuracy: float | None) -> dict[str, Any]:
-    """Return what a run did and cost; counts are per inference."""
+    """Return what a run did and cost; counts are per inference.
+
+    What did not fit is of the whole run: "overflows" of each layer, "clipped_inputs".
+    """
     each = max(run.samples, 1)
     layers = []
     for node in run.nodes:

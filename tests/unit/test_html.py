@@ -87,6 +87,14 @@ def test_a_timed_run_of_no_samples_is_a_page_too(run):
     assert "0.0 cycles" in page
 
 
+def test_inputs_that_were_clipped_are_on_the_page(run):
+    x = np.full((5, 2, run.program.source.width), 1e6)
+    clipped = nd.simulate(run.program, x)
+    assert clipped.clipped_inputs == x.size
+    assert f"{x.size} inputs were clipped" in html(run.program, [clipped])
+    assert "were clipped" not in html(run.program, [run])
+
+
 def test_a_target_without_prices_shows_no_joules():
     rng = np.random.default_rng(1)
     graph = sdtcm(rng)

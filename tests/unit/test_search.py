@@ -175,7 +175,7 @@ def test_the_command_writes_what_it_found(tiny, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("y", "says"), [(None, "no labels"), (np.array([0, 1, 7]), "class indices below 3")]
+    ("y", "says"), [(None, "no labels"), (np.array([0, 1, 7]), "class indices from 0 to 2")]
 )
 def test_data_without_fitting_labels_is_refused(tiny, tmp_path, y, says):
     arrays = {"x": np.zeros((4, 3, 2))} | ({} if y is None else {"y": y})
