@@ -70,12 +70,13 @@ def listed(code: Code, bits: Value, senders: Value, place: Value, *, compress: b
     """List at `place` the numbers of the senders whose bit is set, or of those whose is not."""
     words = (senders + 63) >> 6
     count = code.variable(code.number(I64, 0))
-    write, numbers = (_compressed, range(32)) if compress else (_looked_up, [0] * 8)
-    first = code.variable(code.numbers(I16, numbers))
+    write, together = (_compressed, 32) if compress else (_looked_up, 8)
+    none = code.number(lanes(I16, together), 0)
+    first = code.variable(none)
 
     def write_all(word: Callable[[Value], Value]) -> None:
         count.set(code.number(I64, 0))
-        first.set(code.numbers(I16, numbers))
+        first.set(none)
         with code.loop(0, words) as w:
             write(code, word(w), first.get(), place, count)
             first.set(first.get() + 64)
@@ -104,15 +105,20 @@ def _side_by_side() -> int:
 
 
 def _compressed(code: Code, word: Value, first: Value, place: Value, written: Variable) -> None:
-    """Write the numbers of the bits of a word, of which those of the first 32 are `first`."""
-    kind, half = lanes(I16, 32), I32
-    for at in (0, 32):
-        chosen = word.unsigned_shift(at).cut(half)
-        mask = chosen.seen_as(lanes(BIT, 32))
-        name = "llvm.experimental.vector.compress.v32i16"
-        together = code.call(name, kind, first + at, mask, code.number(kind, 0))
-        code.store(together, place + written.get() * 2)
-        written.set(written.get() + chosen.ones().unsigned(I64))
+    """Write the numbers of the bits of a word, of which that of the first is `first`, in all."""
+    kind, count = lanes(I8, 64), word.ones()
+    numbers, mask = code.numbers(I8, range(64)), word.seen_as(lanes(BIT, 64))
+    name = "llvm.experimental.vector.compress.v64i8"
+    together = code.call(name, kind, numbers, mask, code.number(kind, 0))
+    end = place + written.get() * 2
+
+    def put(at: int) -> None:
+        code.store(together.lanes(at, 32).unsigned(lanes(I16, 32)) + first, end + 2 * at)
+
+    put(0)
+    with code.when(count.compare(">", 32)):
+        put(32)
+    written.set(written.get() + count)
 
 
 def _looked_up(code: Code, word: Value, first: Value, place: Value, written: Variable) -> None:

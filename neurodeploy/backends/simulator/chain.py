@@ -41,8 +41,8 @@ class Chain:
 
     def __init__(self, calls: Sequence[Call], samples: int, scratch: Scratch) -> None:
         self._samples, self._scratch = samples, scratch
-        self._calls = np.array([NONE, *calls, NONE], np.int64)
-        self._start = address(self._calls)
+        self._calls = array("q", [each for call in (NONE, *calls, NONE) for each in call])
+        self._start, self._end = address_of(self._calls), len(calls) + 2
         self._kernel = chain.kernel().call
 
     def run(self, threads: int, first: Call = NONE, last: Call = NONE, held: object = None) -> None:
@@ -50,13 +50,15 @@ class Chain:
 
         held: who has the memory that the calls use; it lives as long as a thread is at work.
         """
-        self._calls[0], self._calls[-1] = first, last
-        begin, end = int(first == NONE), len(self._calls) - int(last == NONE)
+        calls = self._calls
+        calls[0], calls[1] = first
+        calls[-2], calls[-1] = last
+        begin, end = int(first == NONE), self._end - int(last == NONE)
         if begin == end:
             return
         self._scratch.reserve(threads)
         edges, parts = _edges(self._samples, threads)
-        start = self._start + begin * self._calls.strides[0]
+        start = self._start + 8 * len(chain.CALL) * begin
         # one for each run: a thread that comes late finds its own run done
         record = array("q", (start, end - begin, address_of(edges), parts, 0, 0, 0))
         if threads == 1:

@@ -78,12 +78,13 @@ class Layer:
     live: Ints
 
     @property
-    def counters(self) -> tuple[tuple[str, str, int], ...]:
-        """What is counted, each for every sample: events, node and number of an edge; and so on."""
+    def counters(self) -> tuple[tuple[str, str | tuple[str, int]], ...]:
+        """What is counted: events, by node and number of an edge; spikes, overflows, by node."""
         numbers = [feed.edge for feed in self.feeds] + [other.edge for other in self.others]
         numbers += self.again
-        events = (("events", self.node.name, number) for number in numbers)
-        return (*events, ("spikes", self.node.name, 0), ("overflows", self.node.name, 0))
+        name = self.node.name
+        events = (("events", (name, number)) for number in numbers)
+        return (*events, ("spikes", name), ("overflows", name))
 
     @property
     def alone(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -42,9 +43,12 @@ def aligned(array: Any) -> Any:
     return made
 
 
-def address(array: Ints) -> int:
+def address(array: Any) -> int:
     """Return where an array begins; whoever passes it on must keep the array."""
-    return int(array.__array_interface__["data"][0])
+    try:  # four times as fast, for arrays in one piece that may be written
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))
+    except (TypeError, ValueError):
+        return int(array.__array_interface__["data"][0])
 
 
 def record(names: Sequence[str], values: Mapping[str, int]) -> Ints:

@@ -19,7 +19,7 @@ from neurodeploy.program.synapses import Conv
 if TYPE_CHECKING:
     from neurodeploy.backends.simulator.cycles import Replay
 
-Counter = tuple[str, str, int]  #: what is counted, of which node, and of which of its edges
+Counter = tuple[str, str | tuple[str, int]]  #: what is counted, of which node, or of its edge
 
 
 class Kept:
@@ -160,9 +160,9 @@ def tally(
     sent: how often each sender of a Conv did.
     """
     counted: dict[str, dict[Any, Any]] = {"events": {}, "spikes": {}, "overflows": {}}
-    for (kind, node, number), count in zip(counters, counts.tolist(), strict=True):
-        key = (node, number) if kind == "events" else node
-        counted[kind][key] = counted[kind].get(key, 0) + count
+    for (kind, key), count in zip(counters, counts.tolist(), strict=True):
+        found = counted[kind]
+        found[key] = found.get(key, 0) + count
     for target, number, source in convolved(program):
         counted["events"][target, number] = sent[source]
     return counted

@@ -50,8 +50,9 @@ def simulate(
     each piece of the run, with steps of samples. Raises InputError E106 if x does not fit the
     program, FitError E301 if a current does not fit 32 bits, E304 if it cannot be timed.
     """
-    how: Any = {"record": record, "states": states, "timing": timing, "traffic": traffic}
-    return simulator(program).run(x, **how, progress=progress)
+    return simulator(program).run(
+        x, record=record, states=states, timing=timing, traffic=traffic, progress=progress
+    )
 
 
 @lru_cache(maxsize=2)
