@@ -40,13 +40,17 @@ def write(
     """Write a page about `program` and `runs` of it to `path`.
 
     prices: names of tables, the target's own by default; labels [B] are those of every run. Raises
-    ToolError E601 without the `report` extra, InputError E106 without runs, E110 if the
-    place cannot be written.
+    ToolError E601 without the `report` extra, InputError E106 without runs, E107 for runs of
+    another program, E110 if the place cannot be written.
     """
     if not runs:
         raise InputError(
             "E106", "a report needs at least one run", fix="simulate the program first"
         )
+    shape = [(node.name, node.width) for node in program]
+    if any([(node.name, node.width) for node in run.program] != shape for run in runs):
+        what, fix = "a run is of another program", "give runs of the program that the page is about"
+        raise InputError("E107", what, fix=fix)
     page = html(program, runs, prices=prices, labels=labels)
     with new_file(path) as beside:
         beside.write_text(page, encoding="utf-8")

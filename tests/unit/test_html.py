@@ -108,6 +108,10 @@ def test_a_target_without_prices_shows_no_joules():
 def test_a_report_is_written_whole_or_not_at_all(run, tmp_path):
     nd.report(run.program, [run], tmp_path / "r.html", labels=np.zeros(run.samples, int))
     assert "accuracy" in (tmp_path / "r.html").read_text()
+    other = nd.compile(nd.trace(nd.nn.LI(3)), nd.target("asic45"))
+    with pytest.raises(InputError, match="of another program"):
+        nd.report(other, [run], tmp_path / "other.html")
+    assert not (tmp_path / "other.html").exists()
     with pytest.raises(InputError, match="at least one run"):
         nd.report(run.program, [], tmp_path / "none.html")
     (tmp_path / "file").write_text("")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from neurodeploy.errors import InputError
-from neurodeploy.reports.analytic import FAMILIES, expected, lstm, s4d, sdtcm
+from neurodeploy.reports.analytic import FAMILIES, expected, lstm, s4d, sdtcm, spiking_mlp
 from neurodeploy.reports.analytic.architecture import (
     Architecture,
     architecture,
@@ -214,6 +214,16 @@ def test_sizes_that_mean_nothing_are_named(sizes, says):
         own.counts(ASIC, **how, **sizes)
     assert (caught.value.code, bool(caught.value.fix)) == ("E105", True)
     assert says in caught.value.what
+
+
+@pytest.mark.parametrize("how", [{"steps": 0}, {"steps": 2.5}, {"steps": 2, "samples": 0}], ids=str)
+def test_no_steps_or_samples_are_refused(how):
+    program = spiking_mlp(target("asic45"), sizes=[2, 3, 2])
+    with pytest.raises(InputError, match="is ") as caught:
+        expected(program, {"*": 0.1}, **how)
+    assert (caught.value.code, bool(caught.value.fix)) == ("E105", True)
+    with pytest.raises(InputError, match=r"the width of layers\.0\.neuron is 0"):
+        spiking_mlp(target("asic45"), sizes=[2, 0, 2])
 
 
 def test_half_a_mode_is_none():

@@ -332,6 +332,8 @@ def test_files_that_are_no_results_are_left_alone(networks, tmp_path):
 
 def test_bits_and_data_are_checked_at_once(networks):
     refused(networks, "E105", "2 bits are the least", bits=[1])
+    for wrong in ({"chunk": 0}, {"chunk": -1}, {"chunk": 2.5}, {"workers": 0}, {"workers": -1}):
+        refused(networks, "E105", "is ", **wrong)
     models, x, y = networks
     refused((models, x[0], y), "E106", "the data have shape", calibration=x)
     refused((models, x, y[:3]), "E106", "labels of shape", calibration=x)

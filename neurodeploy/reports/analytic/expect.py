@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
+from numbers import Integral
 
 import numpy as np
 
@@ -27,8 +28,12 @@ def expected(program: Program, rates: Rates, *, steps: int, samples: int = 1) ->
 
     rates: by node, or by pattern ("*", "blocks.*.tn"), of which the last that fits holds; needed
     for all nodes that spike, and 1 for others without one; tokens are one in all. Raises InputError
-    E105 for a rate that is missing, out of range or of no node.
+    E105 for a rate that is missing, out of range or of no node, and for no steps or samples.
     """
+    for name, value in (("steps", steps), ("samples", samples)):
+        if not (isinstance(value, Integral) and value >= 1):
+            fix = "give a whole number, one or more"
+            raise InputError("E105", f"{name} is {value!r}", fix=fix)
     share = _shares(program, rates)
     updates = steps * samples
     head = program.readout

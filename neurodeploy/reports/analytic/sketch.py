@@ -197,6 +197,9 @@ class Sketch:
         return len(edge.sign if isinstance(edge, Tap) else edge.weight)
 
     def _add(self, node: ProgramNode) -> str:
+        if node.width < 1:
+            what = f"the width of {node.name} is {node.width}"
+            raise InputError("E105", what, fix="give sizes of at least 1")
         self.nodes[node.name] = node
         return node.name
 
