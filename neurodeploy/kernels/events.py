@@ -30,6 +30,7 @@ COLUMNS = 64  # of one vector of weights: what a width is padded to
 GROUP = 16  # neurons updated at once
 MOST_SENDERS = 1 << 16  # whose numbers fit the 16 bits of a list
 _MOST_ROWS = 256  # whose sums fit 16 bits
+_TOGETHER = 4  # rows in one turn of a loop
 
 
 def planes(weight: Any) -> Any:
@@ -264,11 +265,20 @@ def _paired_sums(
     kind = lanes(I16, 2 * GROUP)
     zero = code.number(kind, 0)
     all_, odd = ([code.variable(zero) for _ in range(wide)] for _ in range(2))
-    with code.loop(place + first * 2, place + last * 2, 2) as sender:
-        row = weights + code.load(sender, I16).unsigned(I64) * stride
+
+    def added(senders: list[Value]) -> None:
+        rows = [weights + each.unsigned(I64) * stride for each in senders]
         for n in range(wide):
-            words = code.load(row + COLUMNS * n, kind)
-            all_[n].set(all_[n].get() + words)
-            odd[n].set(odd[n].get() + words.unsigned_shift(8))
+            for row in rows:
+                words = code.load(row + COLUMNS * n, kind)
+                all_[n].set(all_[n].get() + words)
+                odd[n].set(odd[n].get() + words.unsigned_shift(8))
+
+    start, stop = place + first * 2, place + last * 2
+    whole = start + ((stop - start) & -(2 * _TOGETHER))
+    with code.loop(start, whole, 2 * _TOGETHER) as sender:
+        added([code.load(sender + 2 * n, I16) for n in range(_TOGETHER)])
+    with code.loop(whole, stop, 2) as sender:
+        added([code.load(sender, I16)])
     pairs = ((a.get() - (o.get() << 8), o.get()) for a, o in zip(all_, odd, strict=True))
     return [part for pair in pairs for part in pair]

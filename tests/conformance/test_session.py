@@ -155,6 +155,14 @@ def test_sessions_of_nothing_are_refused(how, says):
     assert caught.value.code == "E105"
 
 
+@pytest.mark.parametrize("run", [nd.Session, lambda graph: nd.simulate(graph, np.zeros((2, 1, 3)))])
+def test_a_graph_must_be_compiled_first(run):
+    with pytest.raises(InputError, match="no program") as caught:
+        run(chain(np.random.default_rng(0), [("celif", {})]))
+    assert caught.value.code == "E105"
+    assert "nd.compile" in caught.value.fix
+
+
 def test_what_are_no_spikes_is_told_where_spikes_are_read():
     """Calibrated on 0 and 1, a program rounds 0.4 to silence: it says how often."""
     spikes = np.random.default_rng(9).integers(0, 2, (6, 2, 2)).astype(float)

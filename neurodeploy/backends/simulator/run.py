@@ -20,6 +20,7 @@ from neurodeploy.backends.simulator.inputs import known, readable
 from neurodeploy.backends.simulator.layers import bytes_per_step, layers
 from neurodeploy.backends.simulator.results import Results
 from neurodeploy.backends.simulator.runner import Runner
+from neurodeploy.errors import InputError
 from neurodeploy.kernels.threads import each_part, threads_for
 from neurodeploy.program.ir import Program, backwards
 from neurodeploy.program.reference import check_length
@@ -57,7 +58,13 @@ def simulate(
 
 @lru_cache(maxsize=2)
 def simulator(program: Program) -> Simulator:
-    """Return a simulator of the program: the same, if it was asked for just before."""
+    """Return a simulator of the program: the same, if it was asked for just before.
+
+    Raises InputError E105 for what is no program.
+    """
+    if not isinstance(program, Program):
+        fix = "compile it first: nd.compile(graph, target)"
+        raise InputError("E105", f"a {type(program).__name__} is no program to run", fix=fix)
     return Simulator(program)
 
 

@@ -67,7 +67,7 @@ class Session:
 
     record: names of nodes whose outputs are in every answer. All that has to be compiled is, when
     the session is there. Raises FitError E303 for a program with a layer that runs backwards,
-    E301 if a current does not fit 32 bits, InputError E105 for an unknown name.
+    E301 if a current does not fit 32 bits, InputError E105 for an unknown name, or no program.
 
         session = nd.Session(program)
         for x in sensor:                     # x [C], or [B, C]
@@ -75,13 +75,13 @@ class Session:
     """
 
     def __init__(self, program: Program, samples: int = 1, *, record: Collection[str] = ()) -> None:
+        self._simulator = simulator(program)
         _check_forwards(program)
         if samples < 1 or samples != int(samples):
             raise InputError("E105", f"{samples} samples", fix="give a whole number, one or more")
         samples = int(samples)
         self.program, self.samples = program, samples
         self._names = known(program, record)
-        self._simulator = simulator(program)
         parts = min(thread_count(), samples)
         ends = [samples * i // parts for i in range(parts + 1)]
         self._spans = [slice(*ends[i : i + 2]) for i in range(parts)]
