@@ -18,7 +18,7 @@ from neurodeploy.kernels.threads import side_by_side
 from neurodeploy.program.cycles import CoreLoad, Cycles, LinkLoad, PhaseLoad
 from neurodeploy.program.ir import Ints, Program
 
-_ROWS = 64  # steps of samples that are worth a thread
+_ROWS = 40  # steps of samples that are worth a thread
 _ROW_WORK = 1000  # element updates that one of them costs, about
 
 
