@@ -64,7 +64,7 @@ class Chain:
         if threads == 1:
             self._kernel(address_of(record), self._scratch.places[0], 0, 0, 0)
             return
-        begun = alongside(partial(self._share, record, held), threads)
+        begun = alongside(partial(self._share, record, (held, edges)), threads)
         if record[_DONE] < parts:
             wait(begun)
 
@@ -83,7 +83,7 @@ class Chain:
 
 
 def address_of(record: array[int]) -> int:
-    """Return where a record is; of numpy's arrays it takes as long as a small network's layer."""
+    """Return where a record is; of an array of numpy that takes as long as half a small layer."""
     return record.buffer_info()[0]
 
 
