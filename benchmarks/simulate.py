@@ -5,8 +5,9 @@
 
 Runs the networks of `works.py` here (`nd.simulate`, all output spikes returned), in torch written
 out by hand, in snnTorch, norse, SpikingJelly, sinabs and SANA-FE (`peers.py`), all on one thread,
-and measures `limit.py` between them: in turn, in one run, each turn after a call that is not
-timed. Medians are printed, and their ratios.
+and measures `limit.py` between them: in turn, in one run, each turn after 0.2 s of calls that are
+not timed, since it takes the system up to 0.1 s to give a thread that slept a processor of its own.
+Medians are printed, and their ratios.
 What each computes is checked first, since silent networks are fast: the spikes of every layer, here
 against the reference to the last one, in peers within rounding.
 
@@ -44,6 +45,7 @@ HERE, LIMIT = "neurodeploy", "widen L2"
 BESIDE, THREADED = "neurodeploy, by the clock", "neurodeploy, 2 threads"
 AIMS = {"A1": 10, "A64": 10, "B": 25}  # times as fast as the best peer
 SHORT = 0.02  # s: what takes less is called more than once and divided
+WARM = 0.2  # s of calls before those that are timed
 NEAR = 0.01  # of the spikes of a layer: how far float32 may lead
 FIRST = """
 import json, sys, time
@@ -81,7 +83,9 @@ def timed(call: Callable[[], Any], clock: Clock) -> Timed:
     count = max(1, int(SHORT / (clock() - start)))
 
     def once() -> float:
-        call()  # the caches hold what ran before
+        ready = time.perf_counter() + WARM
+        while time.perf_counter() < ready:
+            call()
         start = clock()
         for _ in range(count):
             call()
