@@ -192,3 +192,18 @@ def close(plan: Plan, phase: int, work: Space, stages: Any, path: Any) -> Any:
         path[phase, stage] += row[stage]
     path[phase, BARRIER] += plan.barrier
     return max(latest, 0) + plan.barrier, slowest
+
+
+@njit(cache=True, nogil=True)
+def count_flows(first: Any, flow: Any, interval: Any, words: Any, fired: Any, done: Any) -> None:
+    """Add to done [3, flows] what passed each: packets, cycles of their cores' synapses, words.
+
+    first [neurons + 1], and of each axon its flow or -1, cycles and words; fired [neurons].
+    """
+    for neuron in range(len(fired)):
+        count = fired[neuron]
+        for axon in range(first[neuron], first[neuron + 1]):
+            if flow[axon] >= 0:
+                done[0, flow[axon]] += count
+                done[1, flow[axon]] += count * interval[axon]
+                done[2, flow[axon]] += count * words[axon]

@@ -32,17 +32,9 @@ class Layout:
     plan: Plan
 
     @cached_property
-    def by_flow(self) -> tuple[Ints, Ints, Ints]:
-        """Neurons, costs and ends of the axons that lie on a flow, flow by flow.
-
-        costs [3, axons]: one packet, the cycles of its core's synapses, the words that it reads.
-        """
-        flow, first = self.plan.axon_flow, self.plan.axon_first
-        order = np.argsort(flow, kind="stable")[np.count_nonzero(flow < 0) :]
-        neuron = np.repeat(np.arange(len(first) - 1), np.diff(first))[order]
-        words = np.concatenate([table.words for table in self.axons])
-        costs = np.stack([np.ones_like(words), self.plan.axon_interval, words])[:, order]
-        return neuron, costs, np.searchsorted(flow[order], np.arange(len(self.flows)))
+    def words(self) -> Ints:
+        """The words that a packet reads, by axon."""
+        return np.concatenate([table.words for table in self.axons])
 
     @cached_property
     def ends(self) -> tuple[Ints, Ints]:

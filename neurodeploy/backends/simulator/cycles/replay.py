@@ -9,7 +9,7 @@ from threading import Lock
 
 import numpy as np
 
-from neurodeploy.backends.simulator.cycles.kernels import Outcome, Sums, replay, space
+from neurodeploy.backends.simulator.cycles.kernels import Outcome, Sums, count_flows, replay, space
 from neurodeploy.backends.simulator.cycles.layout import Layout, layout
 from neurodeploy.backends.simulator.cycles.plan import Plan
 from neurodeploy.backends.simulator.cycles.queues import queues, replay_held
@@ -78,10 +78,9 @@ class Replay:
         outcomes = [self._outcomes[first] for first in sorted(self._outcomes)]
         critical = np.concatenate([part.critical for part in outcomes]).T
         steps = np.concatenate([part.steps for part in outcomes]).T
-        neuron, costs, starts = found.by_flow
-        done = np.zeros((3, 0), np.int64)
-        if len(starts):
-            done = np.add.reduceat(costs * fired[neuron], starts, axis=1)
+        plan, done = found.plan, np.zeros((3, len(found.flows)), np.int64)
+        axons = plan.axon_first, plan.axon_flow, plan.axon_interval, found.words
+        count_flows(*axons, fired, done)
         numbers = np.array(found.cores, np.int64)
         return Cycles(
             machine=found.machine,
