@@ -7,6 +7,7 @@ run are reported together: `raise together(errors)`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 CODES = {
@@ -99,3 +100,11 @@ def require_rows(steps: int, rows: int | None, where: str) -> None:
             where=where,
             fix=f"give at most {rows} steps, or train with a table of {steps} steps",
         )
+
+
+def require_counts(**counts: Any) -> None:
+    """Raise InputError E105 unless every number is whole, and at least 1."""
+    for name, value in counts.items():
+        if not (isinstance(value, Integral) and int(value) >= 1):
+            fix = "give a whole number, one or more"
+            raise InputError("E105", f"{name} is {value!r}", fix=fix)

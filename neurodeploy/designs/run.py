@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import asdict, replace
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from neurodeploy.designs.cluster import cluster
 from neurodeploy.designs.points import Point, Row, Study
 from neurodeploy.designs.results import Results
 from neurodeploy.designs.work import Part, compiled, handed, measured, row
-from neurodeploy.errors import InputError, ToolError
+from neurodeploy.errors import ToolError, require_counts
 
 Progress = Callable[[int, int], None]
 Span = tuple[int, int]
@@ -38,10 +37,7 @@ def sweep(
     chunk: samples of a task. progress(chunks done, chunks) is called after each. Raises
     InputError E101, E110 (output), E105 (chunk, workers), ToolError E601, E605 (cluster).
     """
-    for name, value in (("chunk", chunk), ("workers", workers)):
-        if value is not None and not (isinstance(value, Integral) and value >= 1):
-            fix = "give a whole number, one or more"
-            raise InputError("E105", f"{name} is {value!r}", fix=fix)
+    require_counts(chunk=chunk, workers=1 if workers is None else workers)
     results = Results(output)
     todo = _Todo(study, points, study.spans(chunk), results)
     progress(todo.done, todo.total)

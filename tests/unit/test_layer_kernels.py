@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from neurodeploy.arith import OVERFLOWS, ROUNDINGS, Fixed
 from neurodeploy.backends.simulator import layers as layers_module
-from neurodeploy.backends.simulator.inputs import packing, readable, take
+from neurodeploy.backends.simulator.inputs import convert, packed, packing, readable
 from neurodeploy.backends.simulator.memory import Values, address, padded, record, words, zeros
 from neurodeploy.backends.simulator.run import Simulator
 from neurodeploy.errors import InputError
@@ -146,6 +146,15 @@ def test_a_silent_half_costs_nothing_that_matters():
     assert not Simulator(program).run(np.ones((2, 1, 3))).integers.any()
 
 
+def take(source, x, into):
+    """Write inputs as a run does; return how many were clipped."""
+    kernel = packing(source, x, into)
+    if kernel is None:
+        return convert(source, x, into)
+    kernel(into.packing.place, 0, 0, x.shape[1])
+    return packed(x, into)
+
+
 @pytest.mark.parametrize("kind", list(pack.KINDS), ids=str)
 @pytest.mark.parametrize("channels", [1, 63, 64, 65, 130])
 def test_arrays_of_zeros_and_ones_become_bits_and_numbers_again(kind, channels):
@@ -162,7 +171,7 @@ def test_arrays_of_zeros_and_ones_become_bits_and_numbers_again(kind, channels):
         np.testing.assert_array_equal(into.whole(), (x == 1).transpose(1, 0, 2))
         np.testing.assert_array_equal(into.end(), x[-1] == 1)
         room = np.full((len(x) + 2, x.shape[1] + 1, channels), -1, np.int32)
-        into.write(room[1:-1, 1:])
+        pack.back()(into.writing(room[1:-1, 1:]), 0, 0, x.shape[1])
         np.testing.assert_array_equal(room[1:-1, 1:], x == 1)
         assert (room[[0, -1]] == -1).all()
         assert (room[:, 0] == -1).all()

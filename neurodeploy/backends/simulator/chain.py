@@ -42,7 +42,7 @@ class Chain:
     def __init__(self, calls: Sequence[Call], samples: int, scratch: Scratch) -> None:
         self._samples, self._scratch = samples, scratch
         self._calls = array("q", [each for call in (NONE, *calls, NONE) for each in call])
-        self._start, self._end = address_of(self._calls), len(calls) + 2
+        self._start, self._end = address(self._calls), len(calls) + 2
         self._kernel = chain.kernel().call
 
     def run(self, threads: int, first: Call = NONE, last: Call = NONE, held: object = None) -> None:
@@ -60,9 +60,9 @@ class Chain:
         edges, parts = _edges(self._samples, threads)
         start = self._start + 8 * len(chain.CALL) * begin
         # one for each run: a thread that comes late finds its own run done
-        record = array("q", (start, end - begin, address_of(edges), parts, 0, 0, 0))
+        record = array("q", (start, end - begin, address(edges), parts, 0, 0, 0))
         if threads == 1:
-            self._kernel(address_of(record), self._scratch.places[0], 0, 0, 0)
+            self._kernel(address(record), self._scratch.places[0], 0, 0, 0)
             return
         begun = alongside(partial(self._share, record, (held, edges)), threads)
         if record[_DONE] < parts:
@@ -74,17 +74,12 @@ class Chain:
         The first thread waits for the others by looking, which is faster than to sleep. Others wait
         until it has the interpreter again: it has more to do than they.
         """
-        place, scratch = address_of(record), self._scratch.places[thread]
+        place, scratch = address(record), self._scratch.places[thread]
         if thread:
             self._kernel(place, scratch, place + 8 * _LEFT, 1, _PATIENCE)
         else:
             self._kernel(place, scratch, place + 8 * _DONE, record[_PARTS], _PATIENCE)
             record[_LEFT] = 1
-
-
-def address_of(record: array[int]) -> int:
-    """Return where a record is; of an array of numpy that takes as long as half a small layer."""
-    return record.buffer_info()[0]
 
 
 @lru_cache(maxsize=64)

@@ -36,22 +36,10 @@ def known(program: Program, names: Collection[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def take(source: Source, x: Any, into: Values) -> int:
-    """Write some steps and samples of what is `readable` to `into`; return how many were clipped.
-
-    Raises InputError E106 for numbers that are none.
-    """
-    kernel = packing(source, x, into)
-    if kernel is None:
-        return convert(source, x, into)
-    kernel(into.packing.place, 0, 0, x.shape[1])
-    return packed(x, into)
-
-
 def packing(source: Source, x: Any, into: Values) -> Function | None:
-    """Return the kernel that does what `take` does, its record filled in; None if none can.
+    """Return the kernel that writes what is `readable`, spikes, to `into`; None if none can.
 
-    What it found is known from `packed`, once it has run for all samples.
+    Its record is filled in. What it found is known from `packed`, once it has run for all samples.
     """
     if (
         isinstance(x, Tokens)
@@ -77,7 +65,10 @@ def packed(x: Any, into: Values) -> int:
 
 
 def convert(source: Source, x: Any, into: Values) -> int:
-    """Do what `take` does for any kind of input."""
+    """Write what is `readable`, of any kind, to `into`; return how many inputs were clipped.
+
+    Raises InputError E106 for numbers that are none.
+    """
     if isinstance(x, Tokens):
         _mark(x, into)
         return 0

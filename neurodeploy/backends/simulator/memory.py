@@ -105,15 +105,11 @@ class Values:
         """Return uint64 [B, T, words]: a bit for each value, set if it is not 0."""
         return fired(self.graded[..., : self.width]) if self.bits is None else self.bits
 
-    def write(self, out: Any) -> None:
-        """Write all to out [T, B, width], int32, whose last axis is contiguous."""
-        if self.bits is None:
-            out[...] = self.graded[..., : self.width].transpose(1, 0, 2)
-        else:
-            pack.back()(self.writing(out), 0, 0, len(self.bits))
-
     def writing(self, out: Any) -> int:
-        """Return where the record is with which `pack.back` does what `write` does, of spikes."""
+        """Return where the record is with which `pack.back` writes all spikes to out.
+
+        out: int32 [T, B, width], whose last axis is contiguous.
+        """
         made, place = self._writing
         made[:3] = address(out), *out.strides[:2]
         return place

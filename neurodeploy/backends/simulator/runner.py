@@ -90,7 +90,7 @@ class Runner:
             between()
             chain.run(threads, NONE, back if i == len(self._rest) else NONE, held)
         if ends is not None and self._read.bits is None:
-            self._read.write(ends)
+            ends[...] = self._read.whole().transpose(1, 0, 2)
         for row in self._rows:
             row[0] += self.steps
         return clipped if packing is None else inputs.packed(x, self._input)

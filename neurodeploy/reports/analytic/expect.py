@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from numbers import Integral
 
 import numpy as np
 
-from neurodeploy.errors import InputError
+from neurodeploy.errors import InputError, require_counts
 from neurodeploy.program.ir import Program, Source, edges
 from neurodeploy.program.routes import packet_counts
 from neurodeploy.program.run import edge_count, node_count
@@ -30,10 +29,7 @@ def expected(program: Program, rates: Rates, *, steps: int, samples: int = 1) ->
     for all nodes that spike, and 1 for others without one; tokens are one in all. Raises InputError
     E105 for a rate that is missing, out of range or of no node, and for no steps or samples.
     """
-    for name, value in (("steps", steps), ("samples", samples)):
-        if not (isinstance(value, Integral) and value >= 1):
-            fix = "give a whole number, one or more"
-            raise InputError("E105", f"{name} is {value!r}", fix=fix)
+    require_counts(steps=steps, samples=samples)
     share = _shares(program, rates)
     updates = steps * samples
     head = program.readout
